@@ -1,0 +1,416 @@
+import { type Connection, type QueryFilter, Schema, type Types } from 'mongoose'
+import { DomainError } from '../domain/errors.ts'
+import {
+  type Address,
+  fold,
+  type MenuItem,
+  type Position,
+  type Restaurant,
+  type RestaurantSummary,
+  searchWords,
+} from '../domain/restaurant.ts'
+import { type Consistency, type Freshness, isDuplicateOf } from './consistency.ts'
+import { newId, toObjectId } from './ids.ts'
+import { decodeCursor, isId, isIdPlace, type Page, type Slice, sliceOf } from './page.ts'
+
+export interface StoredMenuItem {
+  _id: Types.ObjectId
+  name: string
+  description: string
+  category: string
+  priceCents: number
+}
+
+export interface StoredRestaurant {
+  _id: Types.ObjectId
+  ownerId: Types.ObjectId
+  name: string
+  cuisine: string
+  borough: string
+  address: Address
+  location: { type: 'Point'; coordinates: Position }
+  menu: StoredMenuItem[]
+  /** What search compares with: folded text, see {@link searchFieldsOf}. */
+  search: SearchFields
+  /** Grows by one with every write: the compare-and-set of `If-Match`. */
+  version: number
+  /** The key of the request that wrote last: tells a repeated try from a second write. */
+  lastWriteKey?: string
+  creationKey?: string
+  /** The number in the data set that it was imported from. */
+  sourceId?: string
+  createdAt: Date
+  updatedAt: Date
+}
+
+interface SearchFields {
+  cuisine: string
+  borough: string
+  words: string[]
+}
+
+const fields = {
+  ownerId: { type: Schema.Types.ObjectId, required: true },
+  name: { type: String, required: true },
+  cuisine: { type: String, required: true },
+  borough: { type: String, required: true },
+  address: { building: String, street: String, zipcode: String },
+  location: { type: { type: String, enum: ['Point'] }, coordinates: [Number] },
+  menu: [{ name: String, description: String, category: String, priceCents: Number }],
+  search: { cuisine: String, borough: String, words: [String] },
+  version: { type: Number, required: true },
+  lastWriteKey: String,
+  creationKey: String,
+  sourceId: String,
+  createdAt: { type: Date, required: true },
+  updatedAt: { type: Date, required: true },
+} satisfies Record<keyof Omit<StoredRestaurant, '_id'>, unknown>
+
+const schema = new Schema<StoredRestaurant>(fields, {
+  strict: 'throw',
+  versionKey: false,
+  autoIndex: false,
+  autoCreate: false,
+})
+// Lists are ordered by id, so each filter that can stand alone has an index that ends in it.
+schema.index({ 'search.cuisine': 1, _id: 1 })
+schema.index({ 'search.borough': 1, 'search.cuisine': 1, _id: 1 })
+schema.index({ 'search.borough': 1, _id: 1 })
+schema.index({ 'search.words': 1, _id: 1 })
+schema.index({ location: '2dsphere' })
+schema.index(
+  { ownerId: 1, creationKey: 1 },
+  { unique: true, partialFilterExpression: { creationKey: { $exists: true } } },
+)
+schema.index({ sourceId: 1 }, { unique: true, partialFilterExpression: { sourceId: { $exists: true } } })
+
+export function restaurantModel(connection: Connection) {
+  return connection.model<StoredRestaurant>('Restaurant', schema, 'restaurants')
+}
+
+export interface RestaurantDetails {
+  name: string
+  cuisine: string
+  borough: string
+  address: Address
+  location: Position
+}
+
+/** A dish of a new menu; one that was on the menu before keeps its id. */
+export interface MenuItemInput {
+  id?: string | undefined
+  name: string
+  description: string
+  category: string
+  priceCents: number
+}
+
+export interface RestaurantQuery {
+  cuisine?: string | undefined
+  borough?: string | undefined
+  /** Every word must occur in the name or the cuisine. */
+  q?: string | undefined
+  /** Orders by distance instead of by id. */
+  near?: { position: Position; radiusMeters: number } | undefined
+}
+
+/** Who changes a restaurant, by which request, and on what condition. */
+export interface RestaurantWrite {
+  ownerId: string
+  /** The same over the tries of one request. */
+  requestKey: string
+  /** Whether the change may be made to the restaurant as it stands (`If-Match`). */
+  precondition?: ((current: Restaurant) => boolean) | undefined
+}
+
+export interface Restaurants {
+  find(id: string, freshness: Freshness): Promise<Restaurant | null>
+  list(query: RestaurantQuery, page: Page, freshness: Freshness): Promise<Slice<RestaurantSummary>>
+  /** The same key gives the same restaurant. */
+  create(ownerId: string, details: RestaurantDetails, menu: MenuItemInput[], creationKey: string): Promise<Restaurant>
+  /**
+   * @throws DomainError `not_found`, `forbidden` for anybody but the owner, `precondition_failed` when the restaurant
+   *   is not, or no longer, as the precondition wants it
+   */
+  update(id: string, changes: Partial<RestaurantDetails>, write: RestaurantWrite): Promise<Restaurant>
+  /** As {@link update}; `unprocessable` when a dish carries an id that is not on the present menu. */
+  replaceMenu(id: string, menu: MenuItemInput[], write: RestaurantWrite): Promise<Restaurant>
+  /** @throws DomainError `not_found`, or `forbidden` for anybody but the owner */
+  requireOwner(id: string, userId: string): Promise<void>
+}
+
+const summaryFields = { menu: 0, search: 0 } as const
+
+// The plane's distance to the last item, and the items already shown at exactly that distance: restaurants of one
+// building share their coordinates, so distance alone would skip or repeat some at the edge of a page.
+interface NearPlace {
+  meters: number
+  seen: string[]
+}
+
+// More restaurants than this in one spot, all on earlier pages, would make the cursor too long for a URL.
+const maxSeen = 200
+
+function isNearPlace(value: unknown): value is NearPlace {
+  if (typeof value !== 'object' || value === null || !('meters' in value) || !('seen' in value)) return false
+  const { meters, seen } = value
+  return (
+    typeof meters === 'number' &&
+    Number.isFinite(meters) &&
+    meters >= 0 &&
+    Array.isArray(seen) &&
+    seen.length <= maxSeen &&
+    seen.every(isId)
+  )
+}
+
+export function createRestaurants(connection: Connection, consistency: Consistency): Restaurants {
+  const model = restaurantModel(connection)
+
+  function findStored(id: string, freshness: Freshness): Promise<StoredRestaurant | null> {
+    return consistency.read(freshness, (options) =>
+      model.findById(toObjectId(id), { search: 0 }, options).lean<StoredRestaurant>().exec(),
+    )
+  }
+
+  async function change(
+    id: string,
+    write: RestaurantWrite,
+    changesOf: (current: StoredRestaurant) => Partial<StoredRestaurant>,
+  ): Promise<Restaurant> {
+    const current = await consistency.read('latest', (options) =>
+      model.findById(toObjectId(id), null, options).lean<StoredRestaurant>().exec(),
+    )
+    if (!current) throw notFound()
+    if (current.ownerId.toHexString() !== write.ownerId) throw notYours()
+    if (current.lastWriteKey === write.requestKey) return toRestaurant(current)
+    if (write.precondition && !write.precondition(toRestaurant(current))) throw lostRace()
+    const changed = await consistency.write(() =>
+      model
+        .findOneAndUpdate(
+          { _id: current._id, ...(write.precondition ? { version: current.version } : {}) },
+          {
+            $set: { ...changesOf(current), lastWriteKey: write.requestKey, updatedAt: new Date() },
+            $inc: { version: 1 },
+          },
+          { returnDocument: 'after', projection: { search: 0 } },
+        )
+        .lean<StoredRestaurant>()
+        .exec(),
+    )
+    if (!changed) throw lostRace()
+    return toRestaurant(changed)
+  }
+
+  async function listById(query: RestaurantQuery, page: Page, freshness: Freshness) {
+    const after = decodeCursor(page.cursor, isIdPlace)
+    const filter: QueryFilter<StoredRestaurant> = filterOf(query)
+    if (after) filter._id = { $gt: toObjectId(after.id) }
+    const read = await consistency.read(freshness, (options) =>
+      model
+        .find(filter, summaryFields, options)
+        .sort({ _id: 1 })
+        .limit(page.limit + 1)
+        .lean<StoredRestaurant[]>()
+        .exec(),
+    )
+    return sliceOf(read.map(toSummary), page.limit, (last) => ({ id: last.id }))
+  }
+
+  async function listByDistance(
+    query: RestaurantQuery,
+    near: NonNullable<RestaurantQuery['near']>,
+    page: Page,
+    freshness: Freshness,
+  ) {
+    const after = decodeCursor(page.cursor, isNearPlace)
+    const read = await consistency.read(freshness, (options) =>
+      model
+        .aggregate<StoredRestaurant & { meters: number }>(
+          [
+            {
+              $geoNear: {
+                near: { type: 'Point', coordinates: near.position },
+                distanceField: 'meters',
+                key: 'location',
+                spherical: true,
+                maxDistance: near.radiusMeters,
+                // A little less than the last distance: what lies in between is cut by the match below.
+                ...(after ? { minDistance: Math.max(0, after.meters - 0.1) } : {}),
+                query: filterOf(query),
+              },
+            },
+            ...(after
+              ? [
+                  {
+                    $match: {
+                      $or: [
+                        { meters: { $gt: after.meters } },
+                        { meters: after.meters, _id: { $nin: after.seen.map(toObjectId) } },
+                      ],
+                    },
+                  },
+                ]
+              : []),
+            { $limit: page.limit + 1 },
+            { $project: summaryFields },
+          ],
+          options,
+        )
+        .exec(),
+    )
+    return sliceOf(
+      read.map((stored) => ({ ...toSummary(stored), meters: stored.meters })),
+      page.limit,
+      (last) => {
+        const here = read.slice(0, page.limit).filter((stored) => stored.meters === last.meters)
+        const before = after?.meters === last.meters ? after.seen : []
+        return {
+          meters: last.meters,
+          seen: [...before, ...here.map((stored) => stored._id.toHexString())].slice(-maxSeen),
+        }
+      },
+    )
+  }
+
+  return {
+    async find(id, freshness) {
+      const stored = await findStored(id, freshness)
+      return stored && toRestaurant(stored)
+    },
+    list(query, page, freshness) {
+      return query.near ? listByDistance(query, query.near, page, freshness) : listById(query, page, freshness)
+    },
+    async create(ownerId, details, menu, creationKey) {
+      const now = new Date()
+      const stored: StoredRestaurant = {
+        _id: newId(),
+        ownerId: toObjectId(ownerId),
+        ...storedDetails(details),
+        menu: menu.map((item) => storedMenuItem(item, newId())),
+        search: searchFieldsOf(details),
+        version: 1,
+        creationKey,
+        createdAt: now,
+        updatedAt: now,
+      }
+      try {
+        await consistency.write(() => model.collection.insertOne(stored))
+        return toRestaurant(stored)
+      } catch (error) {
+        if (!isDuplicateOf(error, 'creationKey')) throw error
+        const first = await consistency.read('latest', (options) =>
+          model
+            .findOne({ ownerId: stored.ownerId, creationKey }, { search: 0 }, options)
+            .lean<StoredRestaurant>()
+            .exec(),
+        )
+        if (first) return toRestaurant(first)
+        throw new DomainError('conflict', 'The same request is still running', { cause: error })
+      }
+    },
+    update(id, changes, write) {
+      return change(id, write, (current) => {
+        const details = { ...detailsOf(current), ...changes }
+        return { ...storedDetails(details), search: searchFieldsOf(details) }
+      })
+    },
+    replaceMenu(id, menu, write) {
+      return change(id, write, (current) => {
+        const known = new Map(current.menu.map((item) => [item._id.toHexString(), item._id]))
+        const errors = menu.flatMap((item, index) => {
+          const pointer = `#/menu/${index}/id`
+          if (item.id === undefined) return []
+          if (!known.has(item.id)) return [{ pointer, detail: 'is not on the present menu' }]
+          return menu.findIndex((other) => other.id === item.id) < index ? [{ pointer, detail: 'occurs twice' }] : []
+        })
+        if (errors.length > 0) throw new DomainError('unprocessable', 'Some dishes cannot be kept', { errors })
+        return { menu: menu.map((item) => storedMenuItem(item, known.get(item.id ?? '') ?? newId())) }
+      })
+    },
+    async requireOwner(id, userId) {
+      const stored = await consistency.read('latest', (options) =>
+        model.findById(toObjectId(id), { ownerId: 1 }, options).lean<Pick<StoredRestaurant, 'ownerId'>>().exec(),
+      )
+      if (!stored) throw notFound()
+      if (stored.ownerId.toHexString() !== userId) throw notYours()
+    },
+  }
+}
+
+function notFound() {
+  return new DomainError('not_found', 'There is no such restaurant')
+}
+
+function notYours() {
+  return new DomainError('forbidden', 'Only the owner of this restaurant may do this')
+}
+
+function lostRace() {
+  return new DomainError('precondition_failed', 'The restaurant has changed since it was read')
+}
+
+function filterOf(query: RestaurantQuery): QueryFilter<StoredRestaurant> {
+  const filter: QueryFilter<StoredRestaurant> = {}
+  if (query.cuisine !== undefined) filter['search.cuisine'] = fold(query.cuisine)
+  if (query.borough !== undefined) filter['search.borough'] = fold(query.borough)
+  if (query.q !== undefined) {
+    const words = searchWords(query.q)
+    if (words.length === 0) {
+      throw new DomainError('invalid', 'The search text has no word in it', {
+        errors: [{ pointer: '?q', detail: 'must contain a letter or a digit' }],
+      })
+    }
+    filter['search.words'] = { $all: words }
+  }
+  return filter
+}
+
+/** The folded forms that lists filter by; whoever writes a restaurant stores them with it. */
+export function searchFieldsOf(details: Pick<RestaurantDetails, 'name' | 'cuisine' | 'borough'>): SearchFields {
+  return {
+    cuisine: fold(details.cuisine),
+    borough: fold(details.borough),
+    words: searchWords(`${details.name} ${details.cuisine}`),
+  }
+}
+
+function storedDetails({ name, cuisine, borough, address, location }: RestaurantDetails) {
+  return { name, cuisine, borough, address, location: { type: 'Point' as const, coordinates: location } }
+}
+
+function storedMenuItem(
+  { name, description, category, priceCents }: MenuItemInput,
+  _id: Types.ObjectId,
+): StoredMenuItem {
+  return { _id, name, description, category, priceCents }
+}
+
+function detailsOf(stored: StoredRestaurant): RestaurantDetails {
+  const { name, cuisine, borough, address, location } = stored
+  return { name, cuisine, borough, address, location: location.coordinates }
+}
+
+function toSummary(stored: StoredRestaurant): RestaurantSummary {
+  return {
+    id: stored._id.toHexString(),
+    ...detailsOf(stored),
+    createdAt: stored.createdAt,
+    updatedAt: stored.updatedAt,
+  }
+}
+
+function toRestaurant(stored: StoredRestaurant): Restaurant {
+  return {
+    ...toSummary(stored),
+    menu: stored.menu.map(
+      ({ _id, name, description, category, priceCents }): MenuItem => ({
+        id: _id.toHexString(),
+        name,
+        description,
+        category,
+        priceCents,
+      }),
+    ),
+  }
+}
