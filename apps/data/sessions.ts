@@ -1,0 +1,216 @@
+import { readFileSync } from 'node:fs'
+import { RedisStore } from 'connect-redis'
+import type { SessionData } from 'express-session'
+import type { Redis, Result } from 'ioredis'
+import { DomainError } from '../domain/errors.ts'
+
+/** One log-in of one user on one device. */
+export interface SessionInfo {
+  id: string
+  device: string
+  createdAt: Date
+  /** To within {@link seenGranularitySeconds}. */
+  lastSeenAt: Date
+}
+
+/** What a session holds: who it belongs to and what the list of sessions shows, nothing else. */
+export interface SessionContent {
+  userId: string
+  /** The id that the API shows; the sid itself is a secret. */
+  publicId: string
+  device: string
+  createdAt: string
+  lastSeenAt: string
+  /** The key of the log-in request: a repeated try replaces the session of the first. */
+  loginKey: string
+}
+
+/** A session that could not be read because Redis does not answer: neither valid nor ended. */
+export interface UnknownSession {
+  unknown: true
+}
+
+export interface Sessions {
+  /** For @fastify/session. */
+  store: SessionStore
+  /**
+   * Makes room for a session that is about to be saved; without this, saving it does nothing.
+   * The oldest beyond {@link maxSessionsPerUser} ends.
+   */
+  open(sid: string, content: SessionContent): Promise<void>
+  list(userId: string): Promise<SessionInfo[]>
+  /** Ends a session on every replica at once. False when the user has none with this id. */
+  revoke(userId: string, publicId: string): Promise<boolean>
+}
+
+export const maxSessionsPerUser = 50
+
+/** A session in use is written again at most this often, to slide its expiry and note when it was last seen. */
+export const seenGranularitySeconds = 300
+
+const sessionPrefix = 'session:'
+const sessionKey = (sid: string) => sessionPrefix + sid
+const indexKey = (userId: string) => `sessions:${userId}`
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    saveSession(
+      key: string,
+      index: string,
+      sid: string,
+      session: string,
+      ttlSeconds: number,
+      entry: string,
+    ): Result<number, Context>
+  }
+}
+
+type Callback<T = void> = (error: unknown, result?: T) => void
+type StoredSession = SessionData & Partial<SessionContent>
+
+/**
+ * connect-redis, except that a session is stored only while its user's index names it, and that a Redis that does not
+ * answer gives a session marked as unknown instead of an error: public pages do not need to know who asks.
+ */
+export class SessionStore extends RedisStore {
+  readonly #redis: Redis
+  readonly #onError: (error: unknown) => void
+
+  constructor(redis: Redis, ttlSeconds: number, onError: (error: unknown) => void) {
+    super({ client: redis, prefix: sessionPrefix, ttl: ttlSeconds })
+    this.#redis = redis
+    this.#onError = onError
+    redis.defineCommand('saveSession', {
+      numberOfKeys: 2,
+      lua: readFileSync(new URL('scripts/save-session.lua', import.meta.url), 'utf8'),
+    })
+  }
+
+  override async get(sid: string, callback: Callback<StoredSession | UnknownSession | null> = () => {}) {
+    try {
+      const found = await this.#redis.get(sessionKey(sid))
+      return callback(null, found === null ? null : JSON.parse(found))
+    } catch (error) {
+      this.#onError(error)
+      return callback(null, { unknown: true })
+    }
+  }
+
+  override async set(sid: string, session: StoredSession, callback: Callback = () => {}) {
+    // A session that belongs to nobody has nothing worth keeping.
+    if (session.userId === undefined) return callback(null)
+    try {
+      const content = session as SessionData & SessionContent
+      await this.#redis.saveSession(
+        sessionKey(sid),
+        indexKey(session.userId),
+        sid,
+        JSON.stringify(session),
+        this.ttlOf(session),
+        entryOf(content),
+      )
+      return callback(null)
+    } catch (error) {
+      return callback(unavailable(error))
+    }
+  }
+
+  override async destroy(sid: string, callback: Callback = () => {}) {
+    try {
+      const found = await this.#redis.get(sessionKey(sid))
+      if (found !== null) await end(this.#redis, (JSON.parse(found) as SessionContent).userId, [sid])
+      return callback(null)
+    } catch (error) {
+      return callback(unavailable(error))
+    }
+  }
+
+  private ttlOf(session: StoredSession): number {
+    const expires = session.cookie?.expires
+    const seconds = expires ? Math.ceil((new Date(expires).getTime() - Date.now()) / 1000) : Number(this.ttl)
+    return Math.max(1, seconds)
+  }
+}
+
+type Entry = Pick<SessionContent, 'publicId' | 'device' | 'createdAt' | 'lastSeenAt' | 'loginKey'>
+
+function entryOf({ publicId, device, createdAt, lastSeenAt, loginKey }: Entry): string {
+  return JSON.stringify({ publicId, device, createdAt, lastSeenAt, loginKey })
+}
+
+async function end(redis: Redis, userId: string, sids: string[]): Promise<number> {
+  if (sids.length === 0) return 0
+  const [removed] = await Promise.all([redis.hdel(indexKey(userId), ...sids), redis.del(sids.map(sessionKey))])
+  return removed
+}
+
+function unavailable(cause: unknown): DomainError {
+  return new DomainError('unavailable', 'Sessions cannot be reached right now', { retryAfterSeconds: 1, cause })
+}
+
+export function createSessions(
+  redis: Redis,
+  ttlSeconds: number,
+  onError: (error: unknown) => void = () => {},
+): Sessions {
+  async function entries(userId: string): Promise<(Entry & { sid: string })[]> {
+    const found = await redis.hgetall(indexKey(userId))
+    return Object.entries(found)
+      .map(([sid, entry]) => ({ sid, ...(JSON.parse(entry) as Entry) }))
+      .sort((a, b) => (a.lastSeenAt < b.lastSeenAt ? 1 : -1))
+  }
+
+  /** The sessions that still live, latest first; forgets those that have run out. */
+  async function alive(userId: string): Promise<(Entry & { sid: string })[]> {
+    const all = await entries(userId)
+    if (all.length === 0) return []
+    const found = await redis.mget(all.map(({ sid }) => sessionKey(sid)))
+    const gone = all.filter((_, index) => found[index] === null)
+    // Expired for certain: one that was just opened has no session key yet, but is younger.
+    const ended = gone.filter(({ lastSeenAt }) => Date.now() - Date.parse(lastSeenAt) > ttlSeconds * 1000)
+    await end(
+      redis,
+      userId,
+      ended.map(({ sid }) => sid),
+    )
+    return all.filter((entry) => !gone.includes(entry))
+  }
+
+  async function translate<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run()
+    } catch (error) {
+      throw unavailable(error)
+    }
+  }
+
+  return {
+    store: new SessionStore(redis, ttlSeconds, onError),
+    open: (sid, content) =>
+      translate(async () => {
+        const others = await entries(content.userId)
+        const repeated = others.filter(({ loginKey }) => loginKey === content.loginKey)
+        const surplus = others.filter((entry) => !repeated.includes(entry)).slice(maxSessionsPerUser - 1)
+        await end(
+          redis,
+          content.userId,
+          [...repeated, ...surplus].map((entry) => entry.sid),
+        )
+        await redis.hset(indexKey(content.userId), sid, entryOf(content))
+      }),
+    list: (userId) =>
+      translate(async () =>
+        (await alive(userId)).map(({ publicId, device, createdAt, lastSeenAt }) => ({
+          id: publicId,
+          device,
+          createdAt: new Date(createdAt),
+          lastSeenAt: new Date(lastSeenAt),
+        })),
+      ),
+    revoke: (userId, publicId) =>
+      translate(async () => {
+        const sids = (await entries(userId)).filter((entry) => entry.publicId === publicId).map(({ sid }) => sid)
+        return (await end(redis, userId, sids)) > 0
+      }),
+  }
+}
