@@ -16,3 +16,8 @@ export function newId(nowMs = Date.now()): Types.ObjectId {
 export function toObjectId(id: string): Types.ObjectId {
   return Types.ObjectId.createFromHexString(id)
 }
+
+/** An id for things that live outside MongoDB but look the same to clients: 24 hex digits. */
+export function newPublicId(): string {
+  return newId().toHexString()
+}

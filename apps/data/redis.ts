@@ -43,3 +43,6 @@ export async function redisReady(redis: Redis, timeoutMs: number): Promise<void>
     redis.once('ready', ready)
   })
 }
+
+/** What other folders may know of the client: that there is one to hand on. */
+export type RedisClient = Redis

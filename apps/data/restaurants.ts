@@ -137,6 +137,7 @@ export interface Restaurants {
   replaceMenu(id: string, menu: MenuItemInput[], write: RestaurantWrite): Promise<Restaurant>
   /** @throws DomainError `not_found`, or `forbidden` for anybody but the owner */
   requireOwner(id: string, userId: string): Promise<void>
+  isOwner(id: string, userId: string): Promise<boolean>
 }
 
 const summaryFields = { menu: 0, search: 0 } as const
@@ -171,6 +172,13 @@ export function createRestaurants(connection: Connection, consistency: Consisten
     return consistency.read(freshness, (options) =>
       model.findById(toObjectId(id), { search: 0 }, options).lean<StoredRestaurant>().exec(),
     )
+  }
+
+  async function ownerOf(id: string): Promise<string | undefined> {
+    const stored = await consistency.read('latest', (options) =>
+      model.findById(toObjectId(id), { ownerId: 1 }, options).lean<Pick<StoredRestaurant, 'ownerId'>>().exec(),
+    )
+    return stored?.ownerId.toHexString()
   }
 
   async function change(
@@ -329,12 +337,11 @@ export function createRestaurants(connection: Connection, consistency: Consisten
       })
     },
     async requireOwner(id, userId) {
-      const stored = await consistency.read('latest', (options) =>
-        model.findById(toObjectId(id), { ownerId: 1 }, options).lean<Pick<StoredRestaurant, 'ownerId'>>().exec(),
-      )
-      if (!stored) throw notFound()
-      if (stored.ownerId.toHexString() !== userId) throw notYours()
+      const ownerId = await ownerOf(id)
+      if (ownerId === undefined) throw notFound()
+      if (ownerId !== userId) throw notYours()
     },
+    isOwner: async (id, userId) => (await ownerOf(id)) === userId,
   }
 }
 

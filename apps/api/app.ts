@@ -1,0 +1,136 @@
+import { constants } from 'node:zlib'
+import compress from '@fastify/compress'
+import helmet from '@fastify/helmet'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { cacheRestaurants } from '../data/cached-restaurants.ts'
+import { createConsistency } from '../data/consistency.ts'
+import type { Mongo } from '../data/mongo.ts'
+import { createOrders } from '../data/orders.ts'
+import type { RedisClient } from '../data/redis.ts'
+import { createRestaurants } from '../data/restaurants.ts'
+import { createSessions } from '../data/sessions.ts'
+import { createUsers } from '../data/users.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { ApiConfig } from './config.ts'
+import { orderRoutes } from './orders/routes.ts'
+import { describeRoutes, servePages } from './plugins/docs.ts'
+import { type Health, reportHealth } from './plugins/health.ts'
+import { refuseOtherMethods } from './plugins/methods.ts'
+import { measureRequests } from './plugins/metrics.ts'
+import { createLoginLimit, rateLimitPlugin } from './plugins/rate-limit.ts'
+import { identifyRequests, requestIdOf } from './plugins/request-context.ts'
+import { refuseCrossSite, sessionPlugin } from './plugins/session.ts'
+import { handleProblems, notFound } from './problem.ts'
+import { restaurantRoutes } from './restaurants/routes.ts'
+import { sessionRoutes } from './sessions/routes.ts'
+import { userRoutes } from './users/routes.ts'
+import { validateRequests } from './validation.ts'
+
+export interface AppDependencies {
+  mongo: Mongo
+  redis: RedisClient
+  config: ApiConfig
+  /** The name in `X-Served-By`. */
+  name: string
+  version: string
+  logger: FastifyBaseLogger
+}
+
+export interface App {
+  server: FastifyInstance
+  health: Health
+}
+
+// Brotli above this costs many times more and saves little; see loadtest/compression.ts.
+const brotliQuality = 4
+const smallestCompressedBytes = 1024
+
+/** One replica, ready to listen. It keeps nothing that another replica would need. */
+export async function buildApp({ mongo, redis, config, name, version, logger }: AppDependencies): Promise<App> {
+  const app = Fastify({
+    loggerInstance: logger,
+    disableRequestLogging: true,
+    genReqId: (request) => requestIdOf(request.headers),
+    trustProxy: config.TRUSTED_PROXIES.split(',').map((part) => part.trim()),
+    bodyLimit: config.BODY_LIMIT_BYTES,
+    requestTimeout: config.REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: config.KEEP_ALIVE_TIMEOUT_MS,
+    // While it closes, what is still sent on open connections is answered, not refused: readiness failed long before.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  const consistency = createConsistency(mongo)
+  const users = createUsers(mongo.connection, consistency)
+  const restaurants = cacheRestaurants(createRestaurants(mongo.connection, consistency), redis)
+  const orders = createOrders(mongo.connection, consistency)
+  const sessions = createSessions(redis, config.SESSION_TTL_SECONDS, (error) =>
+    app.log.warn({ err: error }, 'a session could not be read'),
+  )
+
+  validateRequests(app)
+  handleProblems(app)
+  identifyRequests(app, name)
+  refuseEncodedBodies(app)
+  app.removeContentTypeParser('text/plain')
+  const finishMethods = refuseOtherMethods(app)
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    crossOriginResourcePolicy: { policy: 'same-origin' },
+  })
+  await app.register(compress, {
+    threshold: smallestCompressedBytes,
+    encodings: ['zstd', 'br', 'gzip', 'identity'],
+    brotliOptions: { params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality } },
+  })
+  measureRequests(app)
+  const health = reportHealth(app, { mongo, redis })
+  await describeRoutes(app, version)
+  await servePages(app)
+
+  await app.register(
+    async (api) => {
+      await api.register(rateLimitPlugin, {
+        redis,
+        max: config.RATE_LIMIT_MAX,
+        windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
+      })
+      refuseCrossSite(api)
+      await api.register(sessionPlugin, {
+        sessions,
+        secrets: config.SESSION_SECRET.split(','),
+        ttlSeconds: config.SESSION_TTL_SECONDS,
+      })
+      api.setNotFoundHandler({ preHandler: api.rateLimit() }, notFound)
+      api.addHook('onSend', async (_request, reply) => {
+        if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+      })
+      await api.register(restaurantRoutes, { restaurants })
+      await api.register(orderRoutes, { orders, restaurants })
+      await api.register(userRoutes, { users, sessions })
+      await api.register(sessionRoutes, {
+        users,
+        sessions,
+        limitLogins: createLoginLimit(api, {
+          max: config.LOGIN_LIMIT_MAX,
+          windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
+        }),
+      })
+    },
+    { prefix: '/api' },
+  )
+  finishMethods()
+  await app.ready()
+  return { server: app, health }
+}
+
+/** Refuses compressed bodies: a few bytes of them may stand for gigabytes, and nobody needs them here. */
+function refuseEncodedBodies(app: FastifyInstance): void {
+  app.addHook('onRequest', async (request) => {
+    const encoding = request.headers['content-encoding']
+    if (encoding !== undefined && encoding !== 'identity') {
+      throw new DomainError('unsupported_media_type', 'Bodies are taken uncompressed only')
+    }
+  })
+}

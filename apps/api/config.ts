@@ -1,0 +1,221 @@
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { type Static, Type } from 'typebox'
+import { Value } from 'typebox/value'
+
+const port = { minimum: 1, maximum: 65_535 }
+const milliseconds = { minimum: 1, maximum: 600_000 }
+
+/** Every setting of a replica: the one list that the types, the checks and `.env.example` come from. */
+export const settings = Type.Object({
+  NAME: Type.String({
+    default: '',
+    description: 'Name in X-Served-By; `dns` asks for the container name, empty takes the host name',
+  }),
+  HOST: Type.String({ default: '127.0.0.1', minLength: 1, description: 'Address to listen on' }),
+  PORT: Type.Integer({ default: 3000, ...port, description: 'Port to listen on' }),
+  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+    default: 'info',
+    description: 'Least severe level that is logged',
+  }),
+  MONGO_URL: Type.String({
+    default: 'mongodb://127.0.0.1:27017/brigade?replicaSet=brigade',
+    pattern: '^mongodb(\\+srv)?://[^@]+/[^/?]+',
+    description: 'Replica set and database, without credentials',
+  }),
+  MONGO_USER: Type.String({ default: 'brigade', description: 'User of the database, kept in `admin`' }),
+  MONGO_PASSWORD: Type.String({ default: '', description: 'Its password; empty connects without one' }),
+  MONGO_MAX_POOL_SIZE: Type.Integer({
+    default: 50,
+    minimum: 1,
+    maximum: 1000,
+    description: 'Connections to each member at the most',
+  }),
+  MONGO_MIN_POOL_SIZE: Type.Integer({
+    default: 10,
+    minimum: 0,
+    maximum: 1000,
+    description: 'Connections to each member at the least',
+  }),
+  MONGO_SOCKET_TIMEOUT_MS: Type.Integer({
+    default: 45_000,
+    ...milliseconds,
+    description: 'Silence after which a connection to MongoDB is given up',
+  }),
+  MONGO_SELECTION_TIMEOUT_MS: Type.Integer({
+    default: 5_000,
+    ...milliseconds,
+    description: 'Wait for a member that can take the command',
+  }),
+  MONGO_POOL_WAIT_MS: Type.Integer({
+    default: 2_000,
+    ...milliseconds,
+    description: 'Wait for a free connection of the pool',
+  }),
+  MONGO_WRITE_TIMEOUT_MS: Type.Integer({
+    default: 5_000,
+    ...milliseconds,
+    description: 'Wait for the majority to acknowledge a write',
+  }),
+  REDIS_URL: Type.String({
+    default: 'redis://127.0.0.1:6379',
+    pattern: '^rediss?://[^@]+$',
+    description: 'Redis, without credentials',
+  }),
+  REDIS_PASSWORD: Type.String({ default: '', description: 'Its password; empty connects without one' }),
+  REDIS_COMMAND_TIMEOUT_MS: Type.Integer({
+    default: 200,
+    ...milliseconds,
+    description: 'Time after which a Redis command fails',
+  }),
+  SESSION_SECRET: Type.String({
+    minLength: 32,
+    description: 'Signs session cookies; several, separated by commas, to change it: the first signs, all verify',
+  }),
+  SESSION_TTL_SECONDS: Type.Integer({
+    default: 7 * 86_400,
+    minimum: 1,
+    maximum: 365 * 86_400,
+    description: 'Idle time after which a session ends',
+  }),
+  TRUSTED_PROXIES: Type.String({
+    default: 'loopback',
+    minLength: 1,
+    description: 'Addresses, CIDRs, `loopback` or `uniquelocal` whose X-Forwarded-For is believed, separated by commas',
+  }),
+  RATE_LIMIT_MAX: Type.Integer({
+    default: 100,
+    minimum: 1,
+    maximum: 1_000_000_000,
+    description: 'Requests to /api/ per client address and window',
+  }),
+  RATE_LIMIT_WINDOW_SECONDS: Type.Integer({
+    default: 900,
+    minimum: 1,
+    maximum: 86_400,
+    description: 'Length of the windows of both limits',
+  }),
+  LOGIN_LIMIT_MAX: Type.Integer({
+    default: 10,
+    minimum: 1,
+    maximum: 1_000_000_000,
+    description: 'Log-in attempts per account and client address and window; five times as many per address alone',
+  }),
+  BODY_LIMIT_BYTES: Type.Integer({
+    default: 262_144,
+    minimum: 1024,
+    maximum: 16_777_216,
+    description: 'Largest request body',
+  }),
+  REQUEST_TIMEOUT_MS: Type.Integer({
+    default: 10_000,
+    ...milliseconds,
+    description: 'Time for a request to arrive in full',
+  }),
+  KEEP_ALIVE_TIMEOUT_MS: Type.Integer({
+    default: 75_000,
+    ...milliseconds,
+    description: 'Idle time of a connection; longer than the 60 s of Nginx, which must be the one to close',
+  }),
+  DRAIN_MS: Type.Integer({
+    default: 1_000,
+    minimum: 0,
+    maximum: 600_000,
+    description: 'Time between failing /readyz and no longer accepting',
+  }),
+  SHUTDOWN_TIMEOUT_MS: Type.Integer({
+    default: 9_000,
+    ...milliseconds,
+    description: 'Limit of the whole shutdown, after which the process exits with status 1',
+  }),
+})
+
+export type ApiConfig = Static<typeof settings>
+
+/** Settings that may also be given as `X_FILE`, the path of a file with the value. */
+export const secrets = ['MONGO_PASSWORD', 'REDIS_PASSWORD', 'SESSION_SECRET'] as const satisfies (keyof ApiConfig)[]
+
+/** Every fault of the settings at once. */
+export class ConfigError extends Error {
+  readonly problems: string[]
+
+  constructor(problems: string[]) {
+    super(`The settings cannot be used:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
+    this.name = 'ConfigError'
+    this.problems = problems
+  }
+}
+
+/**
+ * Reads the settings of a replica from the environment; an empty variable counts as absent.
+ * @throws ConfigError that names every variable which is missing, malformed or at odds with another
+ */
+export function readConfig(env: NodeJS.ProcessEnv): ApiConfig {
+  const problems: string[] = []
+  const given: Record<string, unknown> = {}
+  for (const [name, { type }] of Object.entries(settings.properties) as [string, { type: string }][]) {
+    const value = env[name]
+    // Only what is an integer to the letter becomes one; the rest stays text, for the schema to refuse.
+    if (value) given[name] = type === 'integer' && /^-?\d{1,15}$/.test(value) ? Number(value) : value
+  }
+  for (const name of secrets) {
+    const path = env[`${name}_FILE`]
+    if (!path || given[name] !== undefined) continue
+    try {
+      given[name] = readFileSync(path, 'utf8').trimEnd()
+    } catch (error) {
+      problems.push(`${name}_FILE: ${(error as Error).message}`)
+      given[name] = 'unreadable'.padEnd(32, '.')
+    }
+  }
+  const config = Value.Default(settings, given) as ApiConfig
+  for (const error of Value.Errors(settings, config)) {
+    const missing =
+      error.keyword === 'required' ? (error.params as { requiredProperties: string[] }).requiredProperties : []
+    for (const name of missing) problems.push(`${name} is not set: ${describe(name)}`)
+    if (missing.length > 0) continue
+    const name = error.instancePath.slice(1)
+    // The value of a secret stays out of what is printed.
+    const value = (secrets as readonly string[]).includes(name) ? '' : ` (it is ${JSON.stringify(given[name])})`
+    problems.push(`${name} ${error.message}${value}: ${describe(name)}`)
+  }
+  if (problems.length === 0) problems.push(...conflicts(config))
+  if (problems.length > 0) throw new ConfigError(problems)
+  return config
+}
+
+function describe(name: string): string {
+  return (settings.properties as Record<string, { description?: string }>)[name]?.description ?? 'unknown setting'
+}
+
+const namedNetworks = ['loopback', 'linklocal', 'uniquelocal']
+
+function isNetwork(text: string): boolean {
+  if (namedNetworks.includes(text)) return true
+  const [address = '', bits, ...rest] = text.split('/')
+  const version = isIP(address)
+  return (
+    version !== 0 &&
+    rest.length === 0 &&
+    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)))
+  )
+}
+
+function* conflicts(config: ApiConfig): Generator<string> {
+  if (config.MONGO_MIN_POOL_SIZE > config.MONGO_MAX_POOL_SIZE) {
+    yield `MONGO_MIN_POOL_SIZE (${config.MONGO_MIN_POOL_SIZE}) is larger than MONGO_MAX_POOL_SIZE (${config.MONGO_MAX_POOL_SIZE})`
+  }
+  if (config.DRAIN_MS >= config.SHUTDOWN_TIMEOUT_MS) {
+    yield `DRAIN_MS (${config.DRAIN_MS}) leaves nothing of SHUTDOWN_TIMEOUT_MS (${config.SHUTDOWN_TIMEOUT_MS})`
+  }
+  if (config.KEEP_ALIVE_TIMEOUT_MS <= 60_000) {
+    yield `KEEP_ALIVE_TIMEOUT_MS (${config.KEEP_ALIVE_TIMEOUT_MS}) is not longer than the 60000 ms of Nginx`
+  }
+  for (const part of config.TRUSTED_PROXIES.split(',')) {
+    if (!isNetwork(part.trim()))
+      yield `TRUSTED_PROXIES names ${JSON.stringify(part.trim())}, which is no address or network`
+  }
+  if (config.SESSION_SECRET.split(',').some((secret) => secret.length < 32)) {
+    yield 'SESSION_SECRET has a part of fewer than 32 characters between its commas'
+  }
+}

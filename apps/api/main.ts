@@ -1,0 +1,82 @@
+import { lookup, reverse } from 'node:dns/promises'
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import closeWithGrace from 'close-with-grace'
+import { pino } from 'pino'
+import { connectMongo } from '../data/mongo.ts'
+import { connectRedis, redisReady } from '../data/redis.ts'
+import { buildApp } from './app.ts'
+import { type ApiConfig, ConfigError, readConfig } from './config.ts'
+
+const config = configOrExit()
+if (process.argv.includes('--check')) process.exit(0)
+
+const name = await ownName(config.NAME)
+const logger = pino({ level: config.LOG_LEVEL, base: { replica: name } })
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+const redis = connectRedis({
+  url: config.REDIS_URL,
+  password: config.REDIS_PASSWORD || undefined,
+  commandTimeoutMs: config.REDIS_COMMAND_TIMEOUT_MS,
+  onError: (error) => logger.warn({ err: error }, 'Redis'),
+})
+const mongo = await connectMongo({
+  url: config.MONGO_URL,
+  user: config.MONGO_USER,
+  password: config.MONGO_PASSWORD || undefined,
+  appName: name,
+  maxPoolSize: config.MONGO_MAX_POOL_SIZE,
+  minPoolSize: config.MONGO_MIN_POOL_SIZE,
+  socketTimeoutMs: config.MONGO_SOCKET_TIMEOUT_MS,
+  serverSelectionTimeoutMs: config.MONGO_SELECTION_TIMEOUT_MS,
+  waitQueueTimeoutMs: config.MONGO_POOL_WAIT_MS,
+  writeTimeoutMs: config.MONGO_WRITE_TIMEOUT_MS,
+}).catch((error: Error) => {
+  logger.fatal({ err: error }, `MongoDB cannot be reached at ${config.MONGO_URL}`)
+  process.exit(1)
+})
+// Without Redis a replica serves what is public, so its absence is no reason not to start.
+await redisReady(redis, 2_000).catch((error: Error) => logger.warn(error.message))
+
+const { server, health } = await buildApp({ mongo, redis, config, name, version, logger })
+await server.listen({ host: config.HOST, port: config.PORT })
+logger.info({ host: config.HOST, port: config.PORT }, 'listening')
+
+closeWithGrace({ delay: config.SHUTDOWN_TIMEOUT_MS, logger }, async ({ signal, err }) => {
+  if (err) logger.fatal({ err }, 'closing after an error that nothing caught')
+  health.drain()
+  // Whoever sends requests here needs a moment to see that readiness fails.
+  if (signal) await new Promise((resolve) => setTimeout(resolve, config.DRAIN_MS))
+  await server.close()
+  await mongo.close()
+  redis.disconnect()
+  logger.info('closed')
+})
+
+function configOrExit(): ApiConfig {
+  try {
+    return readConfig(process.env)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
+  }
+}
+
+/**
+ * Compose gives containers random host names and keeps the numbered ones in its DNS:
+ * `brigade-app-2.brigade_default` becomes `app-2`.
+ */
+async function ownName(setting: string): Promise<string> {
+  if (setting !== 'dns') return setting || hostname()
+  try {
+    const { address } = await lookup(hostname())
+    const [found = ''] = await reverse(address)
+    return /([a-z]+-\d+)(?:\.|$)/.exec(found)?.[1] ?? hostname()
+  } catch {
+    return hostname()
+  }
+}

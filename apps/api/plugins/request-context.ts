@@ -1,0 +1,32 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import { type ReadTrace, traceReads } from '../../data/consistency.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Where the data of the answer came from. */
+    reads: ReadTrace
+  }
+}
+
+const requestId = /^[0-9a-f]{32}$/
+
+/** The id that Nginx gave to the request and keeps over its tries, or a new one. */
+export function requestIdOf(headers: Record<string, string | string[] | undefined>): string {
+  const given = headers['x-request-id']
+  return typeof given === 'string' && requestId.test(given) ? given : randomBytes(16).toString('hex')
+}
+
+/** Every answer says which request it belongs to, which replica made it, and where its data was read. */
+export function identifyRequests(app: FastifyInstance, name: string): void {
+  app.decorateRequest('reads')
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    reply.header('x-served-by', name)
+    request.reads = { sources: new Set() }
+    traceReads(request.reads, done)
+  })
+  app.addHook('onSend', async (request, reply) => {
+    if (request.reads.sources.size > 0) reply.header('x-read-from', [...request.reads.sources].join(', '))
+  })
+}

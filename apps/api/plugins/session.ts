@@ -1,0 +1,114 @@
+import cookie from '@fastify/cookie'
+import session, { type SessionStore } from '@fastify/session'
+import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import fp from 'fastify-plugin'
+import { newPublicId } from '../../data/ids.ts'
+import { type SessionContent, type Sessions, seenGranularitySeconds } from '../../data/sessions.ts'
+import { DomainError } from '../../domain/errors.ts'
+
+declare module 'fastify' {
+  interface Session extends Partial<SessionContent> {
+    unknown?: true
+  }
+}
+
+export interface SessionPluginOptions {
+  sessions: Sessions
+  /** The first signs, all verify. */
+  secrets: string[]
+  ttlSeconds: number
+}
+
+export const sessionCookie = 'sid'
+
+/** Sessions in Redis for all routes of the scope; `Secure` where the client came by TLS. */
+export const sessionPlugin = fp<SessionPluginOptions>(async (app, options) => {
+  await app.register(cookie)
+  await app.register(session, {
+    secret: options.secrets,
+    cookieName: sessionCookie,
+    // Its typings know no session without a cookie, which one that could not be read does not have.
+    store: options.sessions.store as unknown as SessionStore,
+    // Rolling would write on every request; the hook below slides the expiry now and then.
+    rolling: false,
+    saveUninitialized: false,
+    cookie: { maxAge: options.ttlSeconds * 1000, httpOnly: true, sameSite: 'lax', path: '/', secure: 'auto' },
+  })
+  const slideMs = Math.min(options.ttlSeconds / 2, seenGranularitySeconds) * 1000
+  app.addHook('onRequest', async (request) => {
+    const { lastSeenAt } = request.session
+    if (lastSeenAt === undefined || Date.now() - Date.parse(lastSeenAt) < slideMs) return
+    request.session.lastSeenAt = new Date().toISOString()
+    request.session.touch()
+  })
+})
+
+/** Begins a session under a new id and ends the one that the request came with, so that none can be fixed in advance. */
+export async function beginSession(
+  request: FastifyRequest,
+  sessions: Sessions,
+  userId: string,
+): Promise<SessionContent> {
+  refuseUnknown(request)
+  await request.session.regenerate()
+  const now = new Date().toISOString()
+  const content: SessionContent = {
+    userId,
+    publicId: newPublicId(),
+    device: (request.headers['user-agent'] ?? 'unknown').slice(0, 200),
+    createdAt: now,
+    lastSeenAt: now,
+    loginKey: request.id,
+  }
+  Object.assign(request.session, content)
+  await sessions.open(request.session.sessionId, content)
+  await request.session.save()
+  return content
+}
+
+/** Refuses requests without a session: 401, or 503 while nobody can tell whether it holds. */
+export const requireSession: onRequestAsyncHookHandler = async (request) => {
+  currentUserId(request)
+}
+
+/**
+ * The user whose session the request came with.
+ * @throws DomainError `unauthenticated`, or `unavailable` when Redis cannot tell
+ */
+export function currentUserId(request: FastifyRequest): string {
+  refuseUnknown(request)
+  if (request.session.userId === undefined) throw new DomainError('unauthenticated', 'Log in first')
+  return request.session.userId
+}
+
+function refuseUnknown(request: FastifyRequest): void {
+  if (request.session.unknown) {
+    throw new DomainError('unavailable', 'Sessions cannot be reached right now', { retryAfterSeconds: 1 })
+  }
+}
+
+/** Whether the answer is for this reader only: whoever sends a session cookie gets nothing that caches may share. */
+export function hasSessionCookie(request: FastifyRequest): boolean {
+  return request.cookies[sessionCookie] !== undefined
+}
+
+/**
+ * Refuses state-changing requests that a browser sends from another site (OWASP CSRF Prevention Cheat Sheet). Clients
+ * that are no browsers send neither header and pass.
+ */
+export function refuseCrossSite(app: FastifyInstance): void {
+  app.addHook('onRequest', async (request) => {
+    if (request.method === 'GET' || request.method === 'HEAD' || request.method === 'OPTIONS') return
+    const site = request.headers['sec-fetch-site']
+    const { origin } = request.headers
+    const foreign =
+      site === undefined
+        ? origin !== undefined && hostOf(origin) !== request.headers.host
+        : !['same-origin', 'none'].includes(String(site))
+    if (foreign) throw new DomainError('forbidden', 'State can only be changed from this site itself')
+  })
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined
+}

@@ -1,0 +1,128 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { DomainError, type ErrorCode, type FieldError } from '../domain/errors.ts'
+
+/** The one table of codes and statuses. */
+export const statusOf = {
+  invalid: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  conflict: 409,
+  precondition_failed: 412,
+  too_large: 413,
+  unsupported_media_type: 415,
+  unprocessable: 422,
+  rate_limited: 429,
+  unavailable: 503,
+  timeout: 504,
+  internal: 500,
+} as const satisfies Record<ErrorCode, number>
+
+/** RFC 9457, with a stable `code`. */
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: '`/problems/` and the code' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    code: Type.Enum(Object.keys(statusOf) as ErrorCode[]),
+    instance: Type.String({ description: 'The request id as `urn:uuid:…`' }),
+    errors: Type.Optional(
+      Type.Array(Type.Object({ pointer: Type.String(), detail: Type.String() }), {
+        description:
+          'What is wrong where: a JSON pointer into the body, `?name` of the query, `{name}` of the path, or a header',
+      }),
+    ),
+  },
+  { $id: 'Problem' },
+)
+
+/** Sends every error as `application/problem+json`; also unknown paths. */
+export function handleProblems(app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError | DomainError, request, reply) => {
+    const problem = toDomainError(error)
+    if (statusOf[problem.code] >= 500) request.log.error({ err: error }, problem.message)
+    return sendProblem(request, reply, problem)
+  })
+  app.setNotFoundHandler(notFound)
+}
+
+export function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  return sendProblem(request, reply, new DomainError('not_found', 'Nothing is here'))
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: DomainError): FastifyReply {
+  const status = statusOf[problem.code]
+  if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', problem.retryAfterSeconds)
+  else if (status === 503) reply.header('retry-after', 1)
+  reply.removeHeader('etag')
+  return reply
+    .status(status)
+    .header('cache-control', 'no-store')
+    .type('application/problem+json')
+    .send(
+      JSON.stringify({
+        type: `/problems/${problem.code}`,
+        title: problem.message,
+        status,
+        code: problem.code,
+        instance: `urn:uuid:${asUuid(request.id)}`,
+        ...(problem.errors.length > 0 ? { errors: problem.errors } : {}),
+      }),
+    )
+}
+
+function asUuid(hex: string): string {
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+// Fastify's own refusals of a request that never reached a handler.
+const codeOfStatus: Record<number, ErrorCode> = {
+  400: 'invalid',
+  404: 'not_found',
+  405: 'method_not_allowed',
+  408: 'timeout',
+  413: 'too_large',
+  415: 'unsupported_media_type',
+  503: 'unavailable',
+}
+
+function toDomainError(error: FastifyError | DomainError): DomainError {
+  if (error instanceof DomainError) return error
+  if (error.validation) {
+    return new DomainError('invalid', 'The request does not match the schema', {
+      errors: error.validation.map((failure) => fieldError(failure, error.validationContext ?? 'body')),
+    })
+  }
+  const code = codeOfStatus[error.statusCode ?? 500]
+  // Messages of Fastify's 4xx are written for clients; anything else may hold internals.
+  return code && code !== 'unavailable'
+    ? new DomainError(code, error.message, { cause: error })
+    : new DomainError(code ?? 'internal', code ? 'Not available right now' : 'Something went wrong', { cause: error })
+}
+
+type Failure = NonNullable<FastifyError['validation']>[number]
+
+const prefixes: Record<string, (path: string) => string> = {
+  body: (path) => `#${path}`,
+  querystring: (path) => `?${path.slice(1)}`,
+  params: (path) => `{${path.slice(1)}}`,
+  headers: (path) => path.slice(1),
+}
+
+function fieldError(failure: Failure, context: string): FieldError {
+  const { additionalProperty, missingProperty, allowedValues } = failure.params as Record<string, unknown>
+  const extra = additionalProperty ?? missingProperty
+  const path =
+    failure.instancePath + (extra === undefined ? '' : `/${String(extra).replace(/~/g, '~0').replace(/\//g, '~1')}`)
+  const detail =
+    additionalProperty !== undefined
+      ? 'is not a known field'
+      : missingProperty !== undefined
+        ? 'is required'
+        : Array.isArray(allowedValues)
+          ? `must be one of ${allowedValues.join(', ')}`
+          : (failure.message ?? 'is invalid')
+  return { pointer: (prefixes[context] ?? prefixes.body)?.(path) ?? path, detail }
+}

@@ -1,0 +1,115 @@
+import { type Static, Type } from 'typebox'
+import type { MenuItem, Restaurant, RestaurantSummary } from '../../domain/restaurant.ts'
+import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
+
+const Location = Type.Tuple(
+  [Type.Number({ minimum: -180, maximum: 180 }), Type.Number({ minimum: -90, maximum: 90 })],
+  {
+    description: '`[longitude, latitude]` in degrees',
+    examples: [[-73.9855, 40.758]],
+  },
+)
+
+const AddressFields = {
+  building: Type.String({ maxLength: 50 }),
+  street: Text(200),
+  zipcode: Type.String({ maxLength: 20 }),
+}
+
+const details = {
+  name: Text(200, { examples: ['Trattoria Lovelace'] }),
+  cuisine: Text(100, { examples: ['Italian'] }),
+  borough: Text(100, { examples: ['Manhattan'] }),
+  address: Closed(AddressFields),
+  location: Location,
+}
+
+const dish = {
+  name: Text(200, { examples: ['Tagliatelle al ragù'] }),
+  description: Type.String({ maxLength: 1000, default: '' }),
+  category: Text(100, { default: 'mains' }),
+  priceCents: Cents,
+}
+
+const maxMenuItems = 200
+
+export const MenuInput = Type.Array(
+  Closed({ id: Type.Optional(Type.String({ ...Id, description: 'Of a dish that stays on the menu' })), ...dish }),
+  { maxItems: maxMenuItems },
+)
+
+export const NewRestaurant = Closed({
+  ...details,
+  menu: Type.Optional(Type.Array(Closed(dish), { maxItems: maxMenuItems, default: [] })),
+})
+export const RestaurantChanges = Type.Partial(Closed(details), { additionalProperties: false, minProperties: 1 })
+export const NewMenu = Closed({ menu: MenuInput })
+
+export const RestaurantQuery = Closed({
+  cuisine: Type.Optional(Text(100, { description: 'Case and accents do not matter' })),
+  borough: Type.Optional(Text(100)),
+  q: Type.Optional(Text(100, { description: 'Words that all occur in the name or the cuisine' })),
+  near: Type.Optional(
+    Type.String({
+      pattern: '^-?\\d{1,3}(\\.\\d{1,12})?,-?\\d{1,2}(\\.\\d{1,12})?$',
+      description: '`longitude,latitude`: nearest first',
+      examples: ['-73.9855,40.758'],
+    }),
+  ),
+  radiusMeters: Type.Optional(
+    Type.Number({ minimum: 1, maximum: 100_000, description: 'With `near` only; 50 km unless given' }),
+  ),
+  ...pageQuery,
+})
+
+export const SummaryView = Type.Object({
+  id: Id,
+  name: Type.String(),
+  cuisine: Type.String(),
+  borough: Type.String(),
+  address: Type.Object({ building: Type.String(), street: Type.String(), zipcode: Type.String() }),
+  location: Type.Array(Type.Number(), { minItems: 2, maxItems: 2, description: '`[longitude, latitude]`' }),
+  createdAt: Time,
+  updatedAt: Time,
+})
+
+export const RestaurantView = Type.Object({
+  ...SummaryView.properties,
+  menu: Type.Array(
+    Type.Object({
+      id: Id,
+      name: Type.String(),
+      description: Type.String(),
+      category: Type.String(),
+      priceCents: Cents,
+    }),
+  ),
+})
+
+export function viewSummary(restaurant: RestaurantSummary): Static<typeof SummaryView> {
+  const { id, name, cuisine, borough, address, location } = restaurant
+  const { building, street, zipcode } = address
+  return {
+    id,
+    name,
+    cuisine,
+    borough,
+    address: { building, street, zipcode },
+    location,
+    createdAt: restaurant.createdAt.toISOString(),
+    updatedAt: restaurant.updatedAt.toISOString(),
+  }
+}
+
+export function viewRestaurant(restaurant: Restaurant): Static<typeof RestaurantView> {
+  return {
+    ...viewSummary(restaurant),
+    menu: restaurant.menu.map(({ id, name, description, category, priceCents }: MenuItem) => ({
+      id,
+      name,
+      description,
+      category,
+      priceCents,
+    })),
+  }
+}

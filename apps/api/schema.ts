@@ -1,0 +1,55 @@
+import { type TProperties, Type } from 'typebox'
+import type { ErrorCode } from '../domain/errors.ts'
+
+declare module 'fastify' {
+  interface FastifySchema {
+    /** The refusals that belong to this route, beside those that any route may give. */
+    problems?: readonly ErrorCode[]
+    hide?: boolean
+    tags?: readonly string[]
+    summary?: string
+    description?: string
+    security?: readonly Record<string, readonly string[]>[]
+  }
+}
+
+/** An object that refuses what it does not name. */
+export function Closed<T extends TProperties>(properties: T, options: object = {}) {
+  return Type.Object(properties, { additionalProperties: false, ...options })
+}
+
+export const Id = Type.String({
+  pattern: '^[0-9a-f]{24}$',
+  description: '24 hex digits',
+  examples: ['5f2b8c9d0e1f2a3b4c5d6e7f'],
+})
+export const Time = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' })
+export const Cents = Type.Integer({ minimum: 0, maximum: 10_000_000, description: 'Money in integer cents' })
+
+/** A text with at least one visible character and none that controls a terminal or ends a string. */
+export function Text(maxLength: number, options: object = {}) {
+  return Type.String({
+    minLength: 1,
+    maxLength,
+    pattern: '^(?=[\\s\\S]*\\S)[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f]*$',
+    ...options,
+  })
+}
+
+export const IdParams = Closed({ id: Id })
+
+/** The part of a query that pages through a list. */
+export const pageQuery = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Items per page' })),
+  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 8192, description: '`nextCursor` of the page before' })),
+}
+
+export function SliceOf<T extends TProperties>(item: ReturnType<typeof Type.Object<T>>) {
+  return Type.Object({
+    items: Type.Array(item),
+    nextCursor: Type.Union([Type.String(), Type.Null()], { description: 'Null at the end of the list' }),
+  })
+}
+
+/** What marks a route that needs a session in the reference. */
+export const bySession = [{ session: [] }] as const

@@ -1,0 +1,53 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Sessions } from '../../data/sessions.ts'
+import type { Users } from '../../data/users.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { hashPassword } from '../../domain/password.ts'
+import { beginSession, currentUserId, requireSession } from '../plugins/session.ts'
+import { bySession } from '../schema.ts'
+import { SignUp, UserView, viewUser } from './schema.ts'
+
+export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Sessions }> = async (
+  app,
+  { users, sessions },
+) => {
+  app.post(
+    '/users',
+    {
+      schema: {
+        tags: ['users'],
+        summary: 'Sign up',
+        description: 'A session begins with it: the answer sets the cookie `sid`.',
+        body: SignUp,
+        response: { 201: UserView },
+        problems: ['conflict'],
+      },
+    },
+    async (request, reply) => {
+      const { email, name, password } = request.body
+      const user = await users.create({ email, name, passwordHash: await hashPassword(password) }, request.id)
+      await beginSession(request, sessions, user.id)
+      return reply.status(201).header('location', '/api/users/me').send(viewUser(user))
+    },
+  )
+
+  app.get(
+    '/users/me',
+    {
+      onRequest: requireSession,
+      schema: {
+        tags: ['users'],
+        summary: 'The user who is logged in',
+        security: bySession,
+        response: { 200: UserView },
+        problems: ['unauthenticated'],
+      },
+    },
+    async (request) => {
+      const user = await users.find(currentUserId(request), 'any')
+      // The account was removed, or it is too young for the member that was asked.
+      if (!user) throw new DomainError('unauthenticated', 'This account is not known')
+      return viewUser(user)
+    },
+  )
+}
