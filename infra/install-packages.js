@@ -1,0 +1,140 @@
+// Plain JavaScript for Node 20: this runs before Node 24 is there.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const lockBeatMs = 2_000
+const lockStaleMs = 15_000
+const lockWaitMs = 10 * 60_000
+
+/**
+ * Installs the npm packages if what lies in node_modules is not what package-lock.json says. Two at once: the second
+ * waits for the first. Returns what went wrong, or undefined.
+ *
+ * @param {string} root folder of package-lock.json
+ * @param {{withNode: boolean}} needs withNode: the optional package that holds Node 24 must be there too
+ * @returns {Promise<string | undefined>}
+ */
+export async function installPackages(root, needs) {
+  let reason = reasonToInstall(root, needs)
+  if (!reason) return undefined
+  const lock = await takeLock(root)
+  if (!lock)
+    return `Another start has been installing packages for ${lockWaitMs / 60_000} minutes: end it, then try again.`
+  try {
+    reason = reasonToInstall(root, needs)
+    if (!reason) return undefined
+    process.stdout.write(`Installing the npm packages: ${reason}. This takes a minute at most on a fast line.\n`)
+    // NODE_ENV=production or a user's npm settings must not leave out what the scripts need.
+    const kinds = ['--include=dev', '--include=optional']
+    if ((await runNpm(root, ['ci', ...kinds], lock)) === 0) return undefined
+    process.stdout.write('npm ci did not succeed; trying npm install.\n')
+    if ((await runNpm(root, ['install', ...kinds], lock)) === 0) return undefined
+    return 'The npm packages could not be installed; the reason stands above. Without network access to a registry, copy node_modules from another checkout of the same version.'
+  } finally {
+    lock.release()
+  }
+}
+
+/** Why node_modules does not fit package-lock.json, or undefined if it does. npm writes its own record of an install last. */
+function reasonToInstall(root, { withNode }) {
+  const installed = readJson(join(root, 'node_modules', '.package-lock.json'))?.packages
+  if (!installed) return 'there are none yet'
+  const wanted = readJson(join(root, 'package-lock.json'))?.packages
+  if (!wanted) return undefined
+  for (const [path, entry] of Object.entries(wanted)) {
+    if (path === '' || entry.link) continue
+    const found = installed[path]
+    const isOptional = entry.optional || entry.devOptional || entry.peer
+    if (!found && isOptional) continue
+    if (found?.version !== entry.version || found.integrity !== entry.integrity) {
+      return `${path.replace(/^.*node_modules\//, '')} is not the one of package-lock.json`
+    }
+  }
+  const node = `node_modules/node-linux-${process.arch}`
+  if (withNode && process.platform === 'linux' && wanted[node] && !existsSync(join(root, node, 'bin', 'node'))) {
+    return 'Node 24 is missing'
+  }
+  return undefined
+}
+
+function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+async function takeLock(root) {
+  const path = join(root, '.cache', 'install.lock')
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  const giveUpAt = Date.now() + lockWaitMs
+  for (let isFirstTry = true; Date.now() < giveUpAt; isFirstTry = false) {
+    try {
+      mkdirSync(path)
+      return holdLock(path)
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error
+    }
+    if (isFirstTry) process.stdout.write('Another start is installing the npm packages; waiting for it.\n')
+    dropStaleLock(path)
+    await sleep(300)
+  }
+  return undefined
+}
+
+function holdLock(path) {
+  const beat = setInterval(() => {
+    try {
+      utimesSync(path, new Date(), new Date())
+    } catch {
+      // Somebody removed .cache meanwhile: the install itself does not need it.
+    }
+  }, lockBeatMs)
+  beat.unref()
+  const release = () => {
+    clearInterval(beat)
+    rmSync(path, { recursive: true, force: true })
+  }
+  return { release }
+}
+
+/** A holder that was killed no longer touches its lock. */
+function dropStaleLock(path) {
+  try {
+    if (Date.now() - statSync(path).mtimeMs < lockStaleMs) return
+    const aside = `${path}.${process.pid}`
+    renameSync(path, aside)
+    rmSync(aside, { recursive: true, force: true })
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error
+  }
+}
+
+function runNpm(root, args, lock) {
+  // The npm that runs this script is the one to use; its own Node may be older than the one that npm ci is about to replace.
+  const { npm_execpath: npmScript, npm_node_execpath: npmNode } = process.env
+  const isNpm = npmScript && basename(npmScript) === 'npm-cli.js' && existsSync(npmScript)
+  const [command, ...before] = isNpm ? [npmNode || process.execPath, npmScript] : ['npm']
+  return new Promise((resolve) => {
+    const child = spawn(command, [...before, ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+    const stop = (signal) => {
+      child.kill(signal)
+      lock.release()
+      process.exit(1)
+    }
+    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
+    for (const signal of signals) process.once(signal, stop)
+    const end = (status) => {
+      for (const signal of signals) process.removeListener(signal, stop)
+      resolve(status)
+    }
+    child.on('error', (error) => {
+      process.stderr.write(`${command} does not run: ${error.message}\n`)
+      end(1)
+    })
+    child.on('exit', (code) => end(code ?? 1))
+  })
+}
