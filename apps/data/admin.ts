@@ -1,0 +1,175 @@
+import mongoose, { type mongo } from 'mongoose'
+import type { Mongo } from './mongo.ts'
+
+export interface Credentials {
+  user: string
+  password: string
+}
+
+/** What one mongod says about its place in a replica set. */
+export type MongodState =
+  | { kind: 'unreachable'; reason: string }
+  /** Runs without `--replSet`. */
+  | { kind: 'standalone' }
+  /** Waits for an initiation, or was left out of its set's configuration. */
+  | { kind: 'uninitiated' }
+  | { kind: 'primary' | 'secondary' | 'starting'; setName: string; me: string; hosts: string[] }
+
+export interface ReplicaSetPlan {
+  name: string
+  /** `host:port`; the first becomes `mongo-1`. */
+  hosts: string[]
+}
+
+export interface Role {
+  role: string
+  db: string
+}
+
+/** Why a mongod did not do as it was told. */
+export type Refusal = 'unauthorized' | 'already_initiated' | 'unreachable'
+
+/** A direct line to one mongod, whatever state its replica set is in. */
+export interface Mongod {
+  address: string
+  /** Never throws: a mongod that does not answer is `unreachable`. */
+  state(): Promise<MongodState>
+  /** What this line may do. @throws when the credentials are wrong; see {@link refusalOf} */
+  roles(): Promise<Role[]>
+  /** @throws see {@link refusalOf} */
+  initiate(plan: ReplicaSetPlan): Promise<void>
+  /** Creates the user, or gives it this password and these roles. @throws see {@link refusalOf} */
+  putUser(credentials: Credentials, roles: Role[]): Promise<void>
+  close(): Promise<void>
+}
+
+// A mongod on this machine or in this network answers in milliseconds; a frozen one must not hold up the others.
+const answerMs = 2_000
+// Adding a user waits for a second member, which on the first start copies its data before it can acknowledge.
+const acknowledgeMs = 60_000
+
+/** Opens a line as this user, or as nobody; no traffic before the first question. */
+export function openMongod(address: string, credentials?: Credentials): Mongod {
+  let client: mongo.MongoClient | undefined
+
+  async function command(document: mongo.Document, timeoutMs: number): Promise<mongo.Document> {
+    client ??= new mongoose.mongo.MongoClient(`mongodb://${address}/`, {
+      ...(credentials ? { auth: { username: credentials.user, password: credentials.password } } : {}),
+      appName: 'brigade-setup',
+      directConnection: true,
+      serverSelectionTimeoutMS: answerMs,
+      connectTimeoutMS: answerMs,
+      maxPoolSize: 1,
+    })
+    try {
+      return await client.db('admin').command(document, { timeoutMS: timeoutMs })
+    } catch (error) {
+      if (!(error instanceof mongoose.mongo.MongoServerError)) await close()
+      throw error
+    }
+  }
+
+  async function close(): Promise<void> {
+    const open = client
+    client = undefined
+    await open?.close()
+  }
+
+  return {
+    address,
+    close,
+    async state() {
+      try {
+        return stateOf(await command({ hello: 1 }, answerMs))
+      } catch (error) {
+        return { kind: 'unreachable', reason: reasonOf(error) }
+      }
+    },
+    async roles() {
+      const { authInfo } = await command({ connectionStatus: 1 }, answerMs)
+      return authInfo.authenticatedUserRoles
+    },
+    async initiate({ name, hosts }) {
+      await command(
+        {
+          replSetInitiate: {
+            _id: name,
+            members: hosts.map((host, index) => ({ _id: index, host, tags: { member: `mongo-${index + 1}` } })),
+            settings: {
+              // A frozen secondary from which others copy stops all majority writes.
+              chainingAllowed: false,
+              electionTimeoutMillis: 2_000,
+            },
+          },
+        },
+        acknowledgeMs,
+      )
+    },
+    async putUser({ user, password }, roles) {
+      const rest = {
+        pwd: password,
+        roles,
+        mechanisms: ['SCRAM-SHA-256'],
+        writeConcern: { w: 'majority', wtimeout: acknowledgeMs },
+      }
+      try {
+        await command({ createUser: user, ...rest }, acknowledgeMs + answerMs)
+      } catch (error) {
+        if (codeOf(error) !== userExists) throw error
+        await command({ updateUser: user, ...rest }, acknowledgeMs + answerMs)
+      }
+    },
+  }
+}
+
+const userExists = 51_003
+
+/**
+ * The members that are up and have not copied yet what was written before this call, each with its state.
+ * @throws the driver's error when no primary answers
+ */
+export function createCopyCheck(mongo: Mongo): () => Promise<string[]> {
+  const admin = mongo.connection.getClient().db('admin')
+  let wanted: mongo.Timestamp | undefined
+  return async () => {
+    const { members } = await admin.command({ replSetGetStatus: 1 })
+    wanted ??= members.find((member: mongo.Document) => member.stateStr === 'PRIMARY')?.optime.ts
+    return members
+      .filter(({ health, stateStr }: mongo.Document) => health === 1 && stateStr !== 'PRIMARY')
+      .filter(
+        ({ stateStr, optime }: mongo.Document) => stateStr !== 'SECONDARY' || !wanted || optime.ts.lessThan(wanted),
+      )
+      .map(({ name, stateStr }: mongo.Document) => `${name} (${stateStr.toLowerCase()})`)
+  }
+}
+
+function stateOf(hello: mongo.Document): MongodState {
+  if (hello.isreplicaset) return { kind: 'uninitiated' }
+  if (!hello.setName) return { kind: 'standalone' }
+  const kind = hello.isWritablePrimary ? 'primary' : hello.secondary ? 'secondary' : 'starting'
+  return { kind, setName: hello.setName, me: hello.me ?? '', hosts: hello.hosts ?? [] }
+}
+
+function codeOf(error: unknown): number | undefined {
+  return error instanceof mongoose.mongo.MongoServerError ? Number(error.code) : undefined
+}
+
+/** The refusals that the caller can do something about; undefined for all other errors. */
+export function refusalOf(error: unknown): Refusal | undefined {
+  if (error instanceof mongoose.mongo.MongoServerSelectionError) return 'unreachable'
+  switch (codeOf(error)) {
+    case 13: // Unauthorized
+    case 18: // AuthenticationFailed
+      return 'unauthorized'
+    case 23: // AlreadyInitialized
+      return 'already_initiated'
+    default:
+      return undefined
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { cause } = error
+  return cause instanceof Error ? cause.message : error.message
+}
