@@ -2,7 +2,7 @@ import { constants } from 'node:zlib'
 import compress from '@fastify/compress'
 import helmet from '@fastify/helmet'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { cacheRestaurants } from '../data/cached-restaurants.ts'
 import { createConsistency } from '../data/consistency.ts'
 import type { Mongo } from '../data/mongo.ts'
@@ -50,7 +50,7 @@ const smallestCompressedBytes = 1024
 export async function buildApp({ mongo, redis, config, name, version, logger }: AppDependencies): Promise<App> {
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: (request) => requestIdOf(request.headers),
     trustProxy: config.TRUSTED_PROXIES.split(',').map((part) => part.trim()),
     bodyLimit: config.BODY_LIMIT_BYTES,

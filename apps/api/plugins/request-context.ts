@@ -17,7 +17,10 @@ export function requestIdOf(headers: Record<string, string | string[] | undefine
   return typeof given === 'string' && requestId.test(given) ? given : randomBytes(16).toString('hex')
 }
 
-/** Every answer says which request it belongs to, which replica made it, and where its data was read. */
+/**
+ * Every answer says which request it belongs to, which replica made it, and where its data was read; one line of the
+ * log says the same, with ids and patterns only, never what users typed.
+ */
 export function identifyRequests(app: FastifyInstance, name: string): void {
   app.decorateRequest('reads')
   app.addHook('onRequest', (request, reply, done) => {
@@ -27,6 +30,19 @@ export function identifyRequests(app: FastifyInstance, name: string): void {
     traceReads(request.reads, done)
   })
   app.addHook('onSend', async (request, reply) => {
-    if (request.reads.sources.size > 0) reply.header('x-read-from', [...request.reads.sources].join(', '))
+    if (request.reads.sources.size > 0) reply.header('x-read-from', readFrom(request.reads))
   })
+  app.addHook('onResponse', async (request, reply) => {
+    request.log.info({
+      method: request.method,
+      route: request.routeOptions.url ?? 'unknown',
+      status: reply.statusCode,
+      durationMs: Math.round(reply.elapsedTime * 1000) / 1000,
+      ...(request.reads.sources.size > 0 ? { readFrom: readFrom(request.reads) } : {}),
+    })
+  })
+}
+
+function readFrom(reads: ReadTrace): string {
+  return [...reads.sources].join(', ')
 }

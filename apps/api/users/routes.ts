@@ -44,9 +44,10 @@ export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Ses
       },
     },
     async (request) => {
-      const user = await users.find(currentUserId(request), 'any')
-      // The account was removed, or it is too young for the member that was asked.
-      if (!user) throw new DomainError('unauthenticated', 'This account is not known')
+      const userId = currentUserId(request)
+      // Whoever has just signed up may be unknown to a secondary yet.
+      const user = (await users.find(userId, 'any')) ?? (await users.find(userId, 'latest'))
+      if (!user) throw new DomainError('unauthenticated', 'This account is gone')
       return viewUser(user)
     },
   )

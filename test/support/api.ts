@@ -1,0 +1,187 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { LightMyRequestResponse } from 'fastify'
+import type { Redis } from 'ioredis'
+import { pino } from 'pino'
+import { inject, onTestFinished } from 'vitest'
+import { type App, buildApp } from '../../apps/api/app.ts'
+import { type ApiConfig, readConfig } from '../../apps/api/config.ts'
+import { createIndexes } from '../../apps/data/indexes.ts'
+import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
+import { connectRedis, redisReady } from '../../apps/data/redis.ts'
+import { rootUser } from './servers.ts'
+
+/** Where a test finds the shared servers, in a database of its own. */
+export function mongoOptions(database: string) {
+  const { mongoHosts, rootPassword } = inject('servers')
+  return {
+    url: `mongodb://${mongoHosts.join(',')}/${database}?replicaSet=brigade`,
+    user: rootUser,
+    password: rootPassword,
+    appName: 'test',
+    minPoolSize: 0,
+  }
+}
+
+export async function openMongo(database: string): Promise<Mongo> {
+  return connectMongo(mongoOptions(database))
+}
+
+export async function openRedis(): Promise<Redis> {
+  const { redisPort, redisPassword } = inject('servers')
+  const redis = connectRedis({
+    url: `redis://127.0.0.1:${redisPort}`,
+    password: redisPassword,
+    commandTimeoutMs: 2_000,
+  })
+  await redisReady(redis, 5_000)
+  return redis
+}
+
+export function newDatabaseName(): string {
+  return `test_${randomBytes(6).toString('hex')}`
+}
+
+export interface Fleet {
+  replicas: App[]
+  mongo: Mongo
+  redis: Redis
+  config: ApiConfig
+  close(): Promise<void>
+}
+
+/** Replicas of one service in this process, on a database of their own; limits are out of the way unless set. */
+export async function startFleet(settings: Record<string, string> = {}, count = 2): Promise<Fleet> {
+  const config = readConfig({
+    SESSION_SECRET: 'a secret of the tests and of nobody else',
+    RATE_LIMIT_MAX: '1000000',
+    LOGIN_LIMIT_MAX: '1000000',
+    LOG_LEVEL: 'silent',
+    ...settings,
+  })
+  const mongo = await openMongo(newDatabaseName())
+  await createIndexes(mongo.connection)
+  const redis = await openRedis()
+  const replicas: App[] = []
+  for (let number = 1; number <= count; number++) {
+    replicas.push(
+      await buildApp({
+        mongo,
+        redis,
+        config,
+        name: `app-${number}`,
+        version: '0',
+        logger: pino({ level: config.LOG_LEVEL }),
+      }),
+    )
+  }
+  return {
+    replicas,
+    mongo,
+    redis,
+    config,
+    async close() {
+      for (const { server } of replicas) await server.close()
+      await mongo.connection.dropDatabase()
+      await mongo.close()
+      redis.disconnect()
+    },
+  }
+}
+
+export interface Call {
+  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD' | 'OPTIONS'
+  body?: unknown
+  headers?: Record<string, string>
+}
+
+/** A browser of sorts: keeps its cookie and has an address of its own, so that no limit is shared between tests. */
+export class Client {
+  readonly #fleet: Fleet
+  readonly address = `10.${[...randomBytes(3)].join('.')}`
+  cookie: string | undefined
+
+  constructor(fleet: Fleet) {
+    this.#fleet = fleet
+  }
+
+  async call(
+    path: string,
+    { method = 'GET', body, headers = {} }: Call = {},
+    replica = 0,
+  ): Promise<LightMyRequestResponse> {
+    const app = this.#fleet.replicas[replica % this.#fleet.replicas.length]
+    if (!app) throw new Error('The fleet is empty')
+    const response = await app.server.inject({
+      method,
+      url: path,
+      remoteAddress: this.address,
+      headers: { ...(this.cookie === undefined ? {} : { cookie: this.cookie }), ...headers },
+      ...(body === undefined ? {} : { payload: body as object }),
+    })
+    const cookie = response.cookies.find(({ name }) => name === 'sid')
+    if (cookie) this.cookie = cookie.value === '' ? undefined : `sid=${encodeURIComponent(cookie.value)}`
+    return response
+  }
+
+  post(path: string, body: unknown, headers: Record<string, string> = {}, replica = 0) {
+    return this.call(path, { method: 'POST', body, headers }, replica)
+  }
+}
+
+export function newEmail(): string {
+  return `${randomBytes(8).toString('hex')}@example.com`
+}
+
+/** Somebody who has just signed up. */
+export async function signUp(fleet: Fleet, email = newEmail()): Promise<Client & { id: string; email: string }> {
+  const client = new Client(fleet)
+  const response = await client.post('/api/users', { email, password: 'correct horse', name: 'Ada' })
+  if (response.statusCode !== 201) throw new Error(`Sign-up failed: ${response.body}`)
+  return Object.assign(client, { id: response.json<{ id: string }>().id, email })
+}
+
+export const menu = [
+  { name: 'Margherita', description: 'Tomato, mozzarella, basil', category: 'mains', priceCents: 1200 },
+  { name: 'Tiramisu', description: 'With espresso', category: 'desserts', priceCents: 750 },
+]
+
+export const details = {
+  name: "Ada's Pizza",
+  cuisine: 'Pizza',
+  borough: 'Manhattan',
+  address: { building: '1', street: 'Broadway', zipcode: '10036' },
+  location: [-73.9855, 40.758],
+}
+
+export interface Restaurant {
+  id: string
+  name: string
+  menu: { id: string; name: string; priceCents: number }[]
+}
+
+export async function openRestaurant(owner: Client, changes: object = {}): Promise<Restaurant> {
+  const response = await owner.post('/api/restaurants', { ...details, menu, ...changes })
+  if (response.statusCode !== 201) throw new Error(`No restaurant: ${response.body}`)
+  return response.json<Restaurant>()
+}
+
+/** Asks again until the answer fits: reads may come from a secondary that is still catching up. */
+export async function eventually(
+  ask: () => Promise<LightMyRequestResponse>,
+  fits: (response: LightMyRequestResponse) => boolean,
+) {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const response = await ask()
+    if (fits(response)) return response
+    await sleep(20)
+  }
+  throw new Error('The answer never fitted')
+}
+
+/** A fleet that ends with the test. */
+export async function fleetForTest(settings: Record<string, string> = {}, count = 2): Promise<Fleet> {
+  const fleet = await startFleet(settings, count)
+  onTestFinished(() => fleet.close())
+  return fleet
+}
