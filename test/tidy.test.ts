@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { secrets, settings } from '../apps/api/config.ts'
+import { secrets, settingFacts } from '../apps/api/config.ts'
 import { statusOf } from '../apps/api/problem.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -130,8 +130,7 @@ describe('the documentation', () => {
   })
 
   test('lists every setting of a replica with its default and meaning in .env.example', () => {
-    const described: [string, { description?: string; default?: unknown }][] = Object.entries(settings.properties)
-    const lines = described.flatMap(([name, { description, default: value }]) => {
+    const lines = Object.entries(settingFacts).flatMap(([name, { description, default: value }]) => {
       const file = (secrets as readonly string[]).includes(name)
         ? ` Also as ${name}_FILE, the path of a file that holds it.`
         : ''

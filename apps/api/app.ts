@@ -2,7 +2,7 @@ import { constants } from 'node:zlib'
 import compress from '@fastify/compress'
 import helmet from '@fastify/helmet'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
 import { cacheRestaurants } from '../data/cached-restaurants.ts'
 import { createConsistency } from '../data/consistency.ts'
 import type { Mongo } from '../data/mongo.ts'
@@ -50,7 +50,7 @@ const smallestCompressedBytes = 1024
 export async function buildApp({ mongo, redis, config, name, version, logger }: AppDependencies): Promise<App> {
   const app = Fastify({
     loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: (request) => requestIdOf(request.headers),
     trustProxy: config.TRUSTED_PROXIES.split(',').map((part) => part.trim()),
     bodyLimit: config.BODY_LIMIT_BYTES,
@@ -89,37 +89,35 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   await describeRoutes(app, version)
   await servePages(app)
 
-  await app.register(
-    async (api) => {
-      await api.register(rateLimitPlugin, {
-        redis,
-        max: config.RATE_LIMIT_MAX,
+  const resources: FastifyPluginAsync = async (api) => {
+    await api.register(rateLimitPlugin, {
+      redis,
+      max: config.RATE_LIMIT_MAX,
+      windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
+    })
+    refuseCrossSite(api)
+    await api.register(sessionPlugin, {
+      sessions,
+      secrets: config.SESSION_SECRET.split(','),
+      ttlSeconds: config.SESSION_TTL_SECONDS,
+    })
+    api.setNotFoundHandler({ preHandler: api.rateLimit() }, notFound)
+    api.addHook('onSend', async (_request, reply) => {
+      if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+    })
+    await api.register(restaurantRoutes, { restaurants })
+    await api.register(orderRoutes, { orders, restaurants })
+    await api.register(userRoutes, { users, sessions })
+    await api.register(sessionRoutes, {
+      users,
+      sessions,
+      limitLogins: createLoginLimit(api, {
+        max: config.LOGIN_LIMIT_MAX,
         windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
-      })
-      refuseCrossSite(api)
-      await api.register(sessionPlugin, {
-        sessions,
-        secrets: config.SESSION_SECRET.split(','),
-        ttlSeconds: config.SESSION_TTL_SECONDS,
-      })
-      api.setNotFoundHandler({ preHandler: api.rateLimit() }, notFound)
-      api.addHook('onSend', async (_request, reply) => {
-        if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
-      })
-      await api.register(restaurantRoutes, { restaurants })
-      await api.register(orderRoutes, { orders, restaurants })
-      await api.register(userRoutes, { users, sessions })
-      await api.register(sessionRoutes, {
-        users,
-        sessions,
-        limitLogins: createLoginLimit(api, {
-          max: config.LOGIN_LIMIT_MAX,
-          windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
-        }),
-      })
-    },
-    { prefix: '/api' },
-  )
+      }),
+    })
+  }
+  await app.register(resources, { prefix: '/api' })
   finishMethods()
   await app.ready()
   return { server: app, health }

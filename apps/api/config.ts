@@ -135,6 +135,16 @@ export type ApiConfig = Static<typeof settings>
 /** Settings that may also be given as `X_FILE`, the path of a file with the value. */
 export const secrets = ['MONGO_PASSWORD', 'REDIS_PASSWORD', 'SESSION_SECRET'] as const satisfies (keyof ApiConfig)[]
 
+interface SettingFacts {
+  type?: string
+  description: string
+  /** Absent where the setting has to be given. */
+  default?: string | number
+}
+
+/** By name, what there is to know of each setting. */
+export const settingFacts = settings.properties as unknown as Record<keyof ApiConfig, SettingFacts>
+
 /** Every fault of the settings at once. */
 export class ConfigError extends Error {
   readonly problems: string[]
@@ -153,7 +163,7 @@ export class ConfigError extends Error {
 export function readConfig(env: NodeJS.ProcessEnv): ApiConfig {
   const problems: string[] = []
   const given: Record<string, unknown> = {}
-  for (const [name, { type }] of Object.entries(settings.properties) as [string, { type: string }][]) {
+  for (const [name, { type }] of Object.entries(settingFacts)) {
     const value = env[name]
     // Only what is an integer to the letter becomes one; the rest stays text, for the schema to refuse.
     if (value) given[name] = type === 'integer' && /^-?\d{1,15}$/.test(value) ? Number(value) : value
@@ -185,7 +195,7 @@ export function readConfig(env: NodeJS.ProcessEnv): ApiConfig {
 }
 
 function describe(name: string): string {
-  return (settings.properties as Record<string, { description?: string }>)[name]?.description ?? 'unknown setting'
+  return settingFacts[name as keyof ApiConfig].description
 }
 
 const namedNetworks = ['loopback', 'linklocal', 'uniquelocal']
