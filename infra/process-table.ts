@@ -29,6 +29,14 @@ export function membersOfGroup(group: number): ProcessIdentity[] {
   return readTable().filter((row) => row.group === group)
 }
 
+/** The running members of the group that a process led when it was noted, whether or not it is still among them. */
+export function membersOfRecordedGroup(leader: ProcessIdentity): ProcessIdentity[] {
+  const members = membersOfGroup(leader.pid)
+  const isOther = members.some(({ pid, started }) => pid === leader.pid && started !== leader.started)
+  const boot = leader.started.split('-')[0] ?? ''
+  return isOther ? [] : members.filter(({ started }) => started.startsWith(boot))
+}
+
 /** The running children of a process. */
 export function childrenOf(parent: number): ProcessIdentity[] {
   return readTable().filter((row) => row.parent === parent)

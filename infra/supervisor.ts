@@ -75,6 +75,7 @@ export class Supervised {
    * @throws the signal's reason, with the program still running, if the signal is aborted
    */
   async start(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
     const { name, readyWithinMs, logPath } = this.program
     const run = this.#spawn()
     const giveUp = AbortSignal.any([signal, this.#stopped.signal, AbortSignal.timeout(readyWithinMs)])
@@ -89,14 +90,14 @@ export class Supervised {
     throw new Failure(`${name} ${problem}. The end of ${logPath}:\n${indent(tailOf(logPath) || '(nothing)')}`)
   }
 
-  /** Ends the process: by its signal, and by SIGKILL when it has not gone after `limitMs`. */
+  /** Ends the process: by its signal, and by SIGKILL when it has not gone after `limitMs`. More than one may ask for it. */
   async stop(limitMs: number): Promise<void> {
     const isFirstTime = !this.#stopped.signal.aborted
     this.#stopped.abort()
     if (isFirstTime) this.#change('stopping')
     const run = this.#run
     if (run) {
-      run.child.kill(this.program.stopSignal)
+      if (isFirstTime) run.child.kill(this.program.stopSignal)
       const isGone = await Promise.race([run.exited.then(() => true), sleep(limitMs, false, { ref: false })])
       if (!isGone) {
         this.#listener.tell(`${this.program.name} did not end within ${limitMs / 1_000} s and was killed`)

@@ -1,4 +1,7 @@
 import { join } from 'node:path'
+import type { Binary, ServerName } from './binaries.ts'
+import type { DataDir } from './data-dir.ts'
+import { stackVariable } from './leftovers.ts'
 import { secrets } from './secrets.ts'
 
 /** Every process, port and replica of a local stack, stated once. All of them listen on loopback only. */
@@ -28,23 +31,49 @@ export function mongoUrl(ports: Ports): string {
   return `mongodb://${ports.mongo.map((port) => `${host}:${port}`).join(',')}/${database}?replicaSet=${replicaSet}`
 }
 
+/** Where a stack stands: what its processes need to know of each other. */
+export interface Site {
+  /** The checkout. */
+  root: string
+  dataDir: DataDir
+  /** The port of Nginx, and the loopback addresses on which it listens. */
+  publicPort: number
+  publicAddresses: string[]
+  ports: Ports
+  binaries: Record<ServerName, Binary>
+  /** The environment that the person gave. */
+  env: NodeJS.ProcessEnv
+}
+
 type SecretName = keyof typeof secrets
 
 /**
- * The environment of a program of this stack: the person's own, without any secret, with the files of the secrets it
- * needs, and with the addresses of this stack.
+ * The environment of a program of this project: the person's own, without any secret, with the files of the secrets
+ * that it needs, and with addresses of this stack in place of any other.
  */
 export function environment(
-  own: NodeJS.ProcessEnv,
-  secretsDir: string,
+  site: Pick<Site, 'env' | 'dataDir' | 'ports'>,
   needed: SecretName[],
-  addresses: Record<string, string>,
+  addresses: Record<string, string> = {},
 ): NodeJS.ProcessEnv {
-  const env = { ...own }
+  const { dataDir, ports } = site
+  const env = { ...site.env }
   for (const { variable } of Object.values(secrets)) {
     delete env[variable]
     delete env[`${variable}_FILE`]
   }
-  for (const name of needed) env[`${secrets[name].variable}_FILE`] = join(secretsDir, secrets[name].file)
-  return { ...env, ...addresses }
+  for (const name of needed) env[`${secrets[name].variable}_FILE`] = join(dataDir.secrets, secrets[name].file)
+  return {
+    ...env,
+    MONGO_URL: mongoUrl(ports),
+    REDIS_URL: `redis://${host}:${ports.redis}`,
+    [stackVariable]: dataDir.path,
+    ...addresses,
+  }
+}
+
+/** The environment of a server that is none of this project's programs: nothing that it has no use for. */
+export function serverEnvironment({ env, dataDir }: Site): NodeJS.ProcessEnv {
+  const { PATH, HOME, TZ, LD_LIBRARY_PATH } = env
+  return { PATH, HOME, TZ, LD_LIBRARY_PATH, LC_ALL: 'C', [stackVariable]: dataDir.path }
 }

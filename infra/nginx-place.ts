@@ -1,0 +1,56 @@
+import type { Binary } from './binaries.ts'
+import { isOlder } from './binaries.ts'
+import { host } from './topology.ts'
+
+/** What an Nginx binary can do, as `nginx -V` tells. */
+export interface NginxFeatures {
+  version: string
+  hasStubStatus: boolean
+  /** Directives of the folders for temporary files that its modules know. */
+  tempPaths: string[]
+}
+
+export function featuresOf({ version, description }: Pick<Binary, 'version' | 'description'>): NginxFeatures {
+  const optional = ['fastcgi', 'uwsgi', 'scgi'].filter((name) => !description.includes(`--without-http_${name}_module`))
+  return {
+    version,
+    hasStubStatus: description.includes('--with-http_stub_status_module'),
+    tempPaths: ['client_body_temp_path', ...['proxy', ...optional].map((name) => `${name}_temp_path`)],
+  }
+}
+
+/** The upstream's connections to the replicas: what is tried, and how many idle ones are kept per worker. */
+const serverOptions = 'max_fails=1 fail_timeout=1s'
+const idleConnections = 64
+
+/** What `nginx.conf` includes in its http context on this machine. Paths are relative to the data directory's nginx folder. */
+export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], statusPort: number): string {
+  const lines = [
+    'upstream app {',
+    '  zone app 64k;',
+    '  least_conn;',
+    ...replicaPorts.map((port) => `  server ${host}:${port} ${serverOptions};`),
+    `  keepalive ${idleConnections};`,
+    '  keepalive_timeout 60s;',
+    '}',
+    'access_log ../logs/access.log access_json buffer=32k flush=1s;',
+    ...features.tempPaths.map((directive) => `${directive} tmp/${directive};`),
+  ]
+  // A reload closes idle connections of clients; a request that is just under way on one would be lost.
+  if (!isOlder(features.version, '1.27.4')) lines.push('keepalive_min_timeout 2s;')
+  if (features.hasStubStatus) {
+    lines.push(
+      'server {',
+      `  listen ${host}:${statusPort};`,
+      '  access_log off;',
+      '  location = /status { stub_status; }',
+      '}',
+    )
+  }
+  return `${lines.join('\n')}\n`
+}
+
+/** What `nginx.conf` includes in its server context on this machine. */
+export function placeServerConf(port: number, addresses: string[]): string {
+  return addresses.map((address) => `listen ${address.includes(':') ? `[${address}]` : address}:${port};\n`).join('')
+}
