@@ -124,21 +124,34 @@ export function openMongod(address: string, credentials?: Credentials): Mongod {
 
 const userExists = 51_003
 
+const unacknowledged = 64
+
 /**
- * The members that are up and have not copied yet what was written before this call, each with its state.
+ * Waits at most this long until every member that is up has copied what was written before the call.
+ * @returns those that have not, each with its state
  * @throws the driver's error when no primary answers
  */
-export function createCopyCheck(mongo: Mongo): () => Promise<string[]> {
-  const admin = mongo.connection.getClient().db('admin')
-  let wanted: mongo.Timestamp | undefined
-  return async () => {
-    const { members } = await admin.command({ replSetGetStatus: 1 })
-    wanted ??= members.find((member: mongo.Document) => member.stateStr === 'PRIMARY')?.optime.ts
+export async function awaitCopies(mongo: Mongo, timeoutMs: number): Promise<string[]> {
+  const client = mongo.connection.getClient()
+  const status = () => client.db('admin').command({ replSetGetStatus: 1 })
+  const up = (await status()).members.filter(({ health }: mongo.Document) => health === 1)
+  try {
+    // The members' own progress reports reach the primary at once, those in its status every two seconds.
+    await mongo.connection
+      .collection<{ _id: string; at: Date }>('setup')
+      .updateOne(
+        { _id: 'copies' },
+        { $set: { at: new Date() } },
+        { upsert: true, writeConcern: { w: up.length, wtimeoutMS: timeoutMs } },
+      )
+    return []
+  } catch (error) {
+    if (codeOf(error) !== unacknowledged) throw error
+    const { members } = await status()
+    const written = members.find(({ stateStr }: mongo.Document) => stateStr === 'PRIMARY')?.optime.ts
     return members
       .filter(({ health, stateStr }: mongo.Document) => health === 1 && stateStr !== 'PRIMARY')
-      .filter(
-        ({ stateStr, optime }: mongo.Document) => stateStr !== 'SECONDARY' || !wanted || optime.ts.lessThan(wanted),
-      )
+      .filter(({ stateStr, optime }: mongo.Document) => stateStr !== 'SECONDARY' || written?.greaterThan(optime.ts))
       .map(({ name, stateStr }: mongo.Document) => `${name} (${stateStr.toLowerCase()})`)
   }
 }

@@ -196,13 +196,16 @@ function list(items: string[]): string {
  * Waits until every member that is up holds what has been written, so that a replica finds its user and its data on
  * each. That is a comfort, not a need: one that stays behind is named and left to itself.
  */
-export async function waitForCopies(behind: () => Promise<string[]>, waitMs: number, tell: Tell): Promise<void> {
+export async function waitForCopies(
+  behindAfter: (timeoutMs: number) => Promise<string[]>,
+  waitMs: number,
+  tell: Tell,
+): Promise<void> {
   const deadline = Date.now() + waitMs
-  for (let told = false; ; told = true) {
-    const names = await behind()
-    if (names.length === 0) return
-    if (Date.now() >= deadline) return tell(`Going on although ${list(names)} did not catch up`)
-    if (!told) tell(`Waiting for ${list(names)} to copy the data`)
-    await sleep(pollMs)
+  for (;;) {
+    const behind = await behindAfter(Math.min(reminderMs, Math.max(1, deadline - Date.now())))
+    if (behind.length === 0) return
+    if (Date.now() >= deadline) return tell(`Going on although ${list(behind)} did not catch up`)
+    tell(`Waiting for ${list(behind)} to copy the data`)
   }
 }

@@ -1,12 +1,15 @@
-import { createCopyCheck } from '../data/admin.ts'
+import { awaitCopies } from '../data/admin.ts'
 import { createIndexes } from '../data/indexes.ts'
 import { connectMongo } from '../data/mongo.ts'
+import { createSeeding } from '../data/seeding.ts'
 import { readSetupConfig, SettingsError, type SetupConfig } from './config.ts'
 import { ensureReplicaSet, ensureUsers, SetupError, waitForCopies } from './initiate.ts'
+import { ensureSystemOwner } from './people.ts'
+import { ensureSampleData } from './sample.ts'
 
 const tell = (line: string) => void process.stdout.write(`${line}\n`)
 
-async function setUp({ mongo: set, root, user, waitMs }: SetupConfig): Promise<void> {
+async function setUp({ mongo: set, root, user, demoPassword, waitMs }: SetupConfig): Promise<void> {
   const primary = await ensureReplicaSet(set, root, waitMs, tell)
   const roles = [
     { role: 'readWrite', db: set.database },
@@ -23,7 +26,11 @@ async function setUp({ mongo: set, root, user, waitMs }: SetupConfig): Promise<v
   })
   try {
     await createIndexes(mongo.connection)
-    await waitForCopies(createCopyCheck(mongo), waitMs, tell)
+    const seeding = createSeeding(mongo.connection)
+    // Before anybody can sign up with its address.
+    await ensureSystemOwner(seeding)
+    if (demoPassword !== undefined) await ensureSampleData(seeding, demoPassword, tell)
+    await waitForCopies((timeoutMs) => awaitCopies(mongo, timeoutMs), waitMs, tell)
   } finally {
     await mongo.close()
   }

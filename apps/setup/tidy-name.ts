@@ -25,6 +25,7 @@ export function tidyName(name: string): string {
       return abbreviations.has(capitals) ? capitals : word
     })
     .replace(/(?<=[\p{L}\p{N}.)"'] )\p{L}+(?= )/gu, (word) => (smallWords.has(word) ? word.toLowerCase() : word))
+    .replace(/(?<= (?:in|of|on|to) )A(?= )|(?<= )In(?= [Aa] | the )/g, (word) => word.toLowerCase())
     .replace(/[\s,;:/-]+$/, '')
 }
 
@@ -38,7 +39,7 @@ export function tidyText(text: string): string {
   return repairEncoding(text)
     .normalize('NFC')
     .replace(/\s+/g, ' ')
-    .replace(/(?<=\d)(?:St|Nd|Rd|Th)\b/g, (ending) => ending.toLowerCase())
+    .replace(/(?:(?<!1)(?:1St|2Nd|3Rd)|\dTh)\b/g, (ordinal) => ordinal.toLowerCase())
     .trim()
 }
 
