@@ -35,6 +35,9 @@ export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], s
     '}',
     'access_log ../logs/access.log access_json buffer=32k flush=1s;',
     ...features.tempPaths.map((directive) => `${directive} tmp/${directive};`),
+    // After a reload old workers close their connections. A client that has sent its next request by then must read an
+    // orderly end, upon which it sends it again, and not a reset.
+    'lingering_close always;',
   ]
   // A reload closes idle connections of clients; a request that is just under way on one would be lost.
   if (!isOlder(features.version, '1.27.4')) lines.push('keepalive_min_timeout 2s;')

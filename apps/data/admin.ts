@@ -38,6 +38,12 @@ export interface Mongod {
   roles(): Promise<Role[]>
   /** @throws see {@link refusalOf} */
   initiate(plan: ReplicaSetPlan): Promise<void>
+  /**
+   * Gives the members of a set, whose configuration names none of its mongods by its present address, these addresses.
+   * @returns the addresses they had; where there are not as many, nothing was changed
+   * @throws see {@link refusalOf}
+   */
+  readdress(plan: ReplicaSetPlan): Promise<string[]>
   /** Creates the user, or gives it this password and these roles. @throws see {@link refusalOf} */
   putUser(credentials: Credentials, roles: Role[]): Promise<void>
   close(): Promise<void>
@@ -104,6 +110,18 @@ export function openMongod(address: string, credentials?: Credentials): Mongod {
         },
         acknowledgeMs,
       )
+    },
+    async readdress({ hosts }) {
+      const { config } = await command({ replSetGetConfig: 1 }, answerMs)
+      const before: string[] = config.members.map(({ host }: mongo.Document) => host)
+      if (before.length !== hosts.length) return before
+      const members = config.members.map((member: mongo.Document, index: number) => ({ ...member, host: hosts[index] }))
+      // By force, since nobody can be primary until somebody is a member.
+      await command(
+        { replSetReconfig: { ...config, members, version: config.version + 1 }, force: true },
+        acknowledgeMs,
+      )
+      return before
     },
     async putUser({ user, password }, roles) {
       const rest = {
@@ -179,6 +197,11 @@ export function refusalOf(error: unknown): Refusal | undefined {
     default:
       return undefined
   }
+}
+
+/** Whether an error is the database's or its driver's own, rather than a mistake of this program. */
+export function isDatabaseError(error: unknown): boolean {
+  return error instanceof mongoose.mongo.MongoError
 }
 
 function reasonOf(error: unknown): string {

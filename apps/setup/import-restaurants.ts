@@ -58,17 +58,21 @@ export async function importRestaurants(
     batch = new Map()
   }
 
-  for await (const { number, text, problem } of lines) {
-    summary.read += 1
-    const parsed = text === undefined ? { problems: [problem ?? 'is no text'] } : parseRecord(text)
-    if ('problems' in parsed) {
-      summary.bad += 1
-      options.onBad?.(number, parsed.problems)
-    } else if (batch.has(parsed.id)) summary.present += 1
-    else batch.set(parsed.id, parsed)
-    if (batch.size >= batchSize) await flush()
+  try {
+    for await (const { number, text, problem } of lines) {
+      summary.read += 1
+      const parsed = text === undefined ? { problems: [problem ?? 'is no text'] } : parseRecord(text)
+      if ('problems' in parsed) {
+        summary.bad += 1
+        options.onBad?.(number, parsed.problems)
+      } else if (batch.has(parsed.id)) summary.present += 1
+      else batch.set(parsed.id, parsed)
+      if (batch.size >= batchSize) await flush()
+    }
+  } finally {
+    // Also when the lines break off: what was read is good.
+    await flush()
+    await storing
   }
-  await flush()
-  await storing
   return summary
 }

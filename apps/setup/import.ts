@@ -19,7 +19,11 @@ const tell = (line: string) => void process.stdout.write(`${line}\n`)
 const complain = (line: string) => void process.stderr.write(`${line}\n`)
 const progressMs = 1_000
 
-async function runImport(path: string, { mongo: set, user }: ImportConfig): Promise<ImportSummary> {
+async function runImport(
+  path: string,
+  { mongo: set, user }: ImportConfig,
+  onProgress: (soFar: ImportSummary) => void,
+): Promise<ImportSummary> {
   const mongo = await connectMongo({
     url: set.url,
     ...user,
@@ -31,16 +35,11 @@ async function runImport(path: string, { mongo: set, user }: ImportConfig): Prom
   try {
     const seeding = createSeeding(mongo.connection)
     const ownerId = await ensureSystemOwner(seeding)
-    let nextProgress = Date.now() + progressMs
     return await importRestaurants(readLines(openTextInput(path)), seeding, {
       ownerIdOf: () => ownerId,
       at: new Date(),
       onBad: (number, problems) => complain(`line ${number}: ${problems.join('; ')}`),
-      onProgress(soFar) {
-        if (Date.now() < nextProgress) return
-        nextProgress = Date.now() + progressMs
-        tell(`… ${describe(soFar)}`)
-      },
+      onProgress,
     })
   } finally {
     await mongo.close()
@@ -58,13 +57,21 @@ else if (path === undefined || rest.length > 0 || (path.startsWith('-') && path 
   complain(usage.trimEnd())
   process.exitCode = 1
 } else {
+  let soFar: ImportSummary | undefined
+  let nextProgress = Date.now() + progressMs
   try {
-    const summary = await runImport(path, readImportConfig(process.env))
+    const summary = await runImport(path, readImportConfig(process.env), (progress) => {
+      soFar = progress
+      if (Date.now() < nextProgress) return
+      nextProgress = Date.now() + progressMs
+      tell(`… ${describe(progress)}`)
+    })
     tell(summary.read === 0 ? `${path} holds no line: nothing to import` : describe(summary))
     process.exitCode = summary.bad > 0 ? 2 : 0
   } catch (error) {
     const expected = error instanceof SettingsError || error instanceof InputError
     complain(expected ? error.message : `The import failed: ${(error as Error).message}`)
+    if (soFar) complain(`Until then: ${describe(soFar)}`)
     process.exitCode = 1
   }
 }

@@ -40,23 +40,21 @@ export async function ensureReplicaSet(
         members.map(async (member) => ({ address: member.address, state: await member.state() })),
       )
       refuseStrangers(seen, set)
+      const away = seen.filter(({ state }) => state.kind === 'unreachable' || state.kind === 'uninitiated')
       const primary = seen.find(({ state }) => state.kind === 'primary')
-      if (primary) {
-        const away = seen.filter(({ state }) => state.kind === 'unreachable')
+      // A primary that has lost its majority does not know so for an election timeout.
+      if (primary && 2 * away.length < seen.length) {
         if (away.length > 0) tell(`Going on without ${away.map(describe).join(', ')}`)
         return primary.address
       }
       if (!initiated && seen.every(({ state }) => state.kind === 'uninitiated')) {
-        tell(`Initiating the replica set ${set.name} with ${list(set.hosts)}`)
-        await initiate(set, root)
+        tell(await initiate(set, root))
         initiated = true
         continue
       }
       if (Date.now() >= deadline) throw new SetupError(whyNoPrimary(seen, set, waitMs))
-      const waitingFor = seen.some(({ state }) => state.kind === 'unreachable' || state.kind === 'uninitiated')
-        ? seen.filter(({ state }) => state.kind === 'unreachable').map(({ address }) => address)
-        : []
-      const news = waitingFor.length > 0 ? `Waiting for ${list(waitingFor)}` : 'Waiting for the election of a primary'
+      const silent = away.filter(({ state }) => state.kind === 'unreachable').map(({ address }) => address)
+      const news = silent.length > 0 ? `Waiting for ${list(silent)}` : 'Waiting for the election of a primary'
       if (news !== told || Date.now() >= nextReminder) {
         tell(news)
         told = news
@@ -107,13 +105,18 @@ async function createFirstUser(primary: string, root: Credentials): Promise<void
     })
     if (made !== 'unauthorized') return
   }
-  throw new SetupError(
-    `MongoDB refuses the user ${root.user}. Its data was made with another MONGO_ROOT_PASSWORD: ` +
-      'start with that one, or with an empty data directory.',
+  throw rootRefused(root)
+}
+
+function rootRefused({ user }: Credentials): SetupError {
+  return new SetupError(
+    `MongoDB refuses the user ${user}. Its data was made with another MONGO_ROOT_PASSWORD: start with that one, or ` +
+      'with an empty data directory.',
   )
 }
 
-async function initiate(set: ReplicaSetAddress, root: Credentials): Promise<void> {
+/** @returns what was done */
+async function initiate(set: ReplicaSetAddress, root: Credentials): Promise<string> {
   // A root user that exists already, as the official image makes it, closes the localhost exception on its member.
   const attempts: [address: string, credentials: Credentials | undefined][] = [
     ...set.hosts.map((host): [string, Credentials] => [host, root]),
@@ -121,10 +124,11 @@ async function initiate(set: ReplicaSetAddress, root: Credentials): Promise<void
   ]
   for (const [address, credentials] of attempts) {
     try {
-      if ((await asUser(address, credentials, (mongod) => mongod.initiate(set))) !== 'unauthorized') return
+      if ((await asUser(address, credentials, (mongod) => mongod.initiate(set))) === 'unauthorized') continue
+      return `Initiated the replica set ${set.name} with ${list(set.hosts)}`
     } catch (error) {
       const refusal = refusalOf(error)
-      if (refusal === 'already_initiated') return
+      if (refusal === 'already_initiated') return readdress(set, root, address)
       if (refusal === 'unreachable' && !set.hosts.includes(address)) continue
       throw new SetupError(`${address} could not initiate the replica set: ${(error as Error).message}`, {
         cause: error,
@@ -136,6 +140,18 @@ async function initiate(set: ReplicaSetAddress, root: Credentials): Promise<void
       'where the first user may be made. Either give MONGO_ROOT_PASSWORD as the members know it, or run the setup ' +
       'beside a member.',
   )
+}
+
+/** For a set whose members all moved: each knows of the set, and none finds itself in it. */
+async function readdress(set: ReplicaSetAddress, root: Credentials, address: string): Promise<string> {
+  const before = await asUser(address, root, (mongod) => mongod.readdress(set))
+  if (before === 'unauthorized') throw rootRefused(root)
+  if (before.length !== set.hosts.length) {
+    throw new SetupError(
+      `The replica set ${set.name} was made of ${list(before)}, but MONGO_URL names ${list(set.hosts)}`,
+    )
+  }
+  return `Moved the replica set ${set.name} from ${list(before)} to ${list(set.hosts)}`
 }
 
 /**
@@ -178,10 +194,7 @@ function whyNoPrimary(seen: Seen[], set: ReplicaSetAddress, waitMs: number): str
   const away = seen.filter(({ state }) => state.kind === 'unreachable')
   const seconds = Math.round(waitMs / 1000)
   if (away.length > 0) return `After ${seconds} s there is no answer from ${away.map(describe).join(', ')}`
-  return (
-    `After ${seconds} s the replica set ${set.name} has no primary: ${seen.map(describe).join(', ')}. ` +
-    'A set that was made with other addresses knows its members by those.'
-  )
+  return `After ${seconds} s the replica set ${set.name} has no primary: ${seen.map(describe).join(', ')}`
 }
 
 function describe({ address, state }: Seen): string {

@@ -1,10 +1,10 @@
-import { awaitCopies } from '../data/admin.ts'
+import { awaitCopies, isDatabaseError } from '../data/admin.ts'
 import { createIndexes } from '../data/indexes.ts'
 import { connectMongo } from '../data/mongo.ts'
 import { createSeeding } from '../data/seeding.ts'
 import { readSetupConfig, SettingsError, type SetupConfig } from './config.ts'
 import { ensureReplicaSet, ensureUsers, SetupError, waitForCopies } from './initiate.ts'
-import { ensureSystemOwner } from './people.ts'
+import { demoCustomerEmail, demoOwnerEmail, ensureSystemOwner } from './people.ts'
 import { ensureSampleData } from './sample.ts'
 
 const tell = (line: string) => void process.stdout.write(`${line}\n`)
@@ -37,10 +37,15 @@ async function setUp({ mongo: set, root, user, demoPassword, waitMs }: SetupConf
 }
 
 try {
-  await setUp(readSetupConfig(process.env))
+  const config = readSetupConfig(process.env)
+  await setUp(config)
   tell('The database is ready')
+  if (config.demoPassword !== undefined) {
+    tell(`Demo log-ins: ${demoCustomerEmail} and ${demoOwnerEmail}, password ${config.demoPassword}`)
+  }
 } catch (error) {
-  const expected = error instanceof SettingsError || error instanceof SetupError
-  process.stderr.write(`${expected ? error.message : (error as Error).stack}\n`)
+  const { message, stack } = error as Error
+  const known = error instanceof SettingsError || error instanceof SetupError
+  process.stderr.write(`${known ? message : isDatabaseError(error) ? `The setup failed: ${message}` : stack}\n`)
   process.exitCode = 1
 }
