@@ -49,13 +49,17 @@ export interface Mongod {
   close(): Promise<void>
 }
 
-// A mongod on this machine or in this network answers in milliseconds; a frozen one must not hold up the others.
-const answerMs = 2_000
+// A mongod that is there answers in milliseconds, unless the machine is busy starting all of them.
+const answerMs = 10_000
 // Adding a user waits for a second member, which on the first start copies its data before it can acknowledge.
 const acknowledgeMs = 60_000
 
-/** Opens a line as this user, or as nobody; no traffic before the first question. */
-export function openMongod(address: string, credentials?: Credentials): Mongod {
+/**
+ * Opens a line as this user, or as nobody; no traffic before the first question.
+ *
+ * @param patienceMs after which it counts as unreachable
+ */
+export function openMongod(address: string, credentials?: Credentials, patienceMs = answerMs): Mongod {
   let client: mongo.MongoClient | undefined
 
   async function command(document: mongo.Document, timeoutMs: number): Promise<mongo.Document> {
@@ -63,8 +67,8 @@ export function openMongod(address: string, credentials?: Credentials): Mongod {
       ...(credentials ? { auth: { username: credentials.user, password: credentials.password } } : {}),
       appName: 'brigade-setup',
       directConnection: true,
-      serverSelectionTimeoutMS: answerMs,
-      connectTimeoutMS: answerMs,
+      serverSelectionTimeoutMS: patienceMs,
+      connectTimeoutMS: patienceMs,
       maxPoolSize: 1,
     })
     try {
@@ -86,13 +90,13 @@ export function openMongod(address: string, credentials?: Credentials): Mongod {
     close,
     async state() {
       try {
-        return stateOf(await command({ hello: 1 }, answerMs))
+        return stateOf(await command({ hello: 1 }, patienceMs))
       } catch (error) {
         return { kind: 'unreachable', reason: reasonOf(error) }
       }
     },
     async roles() {
-      const { authInfo } = await command({ connectionStatus: 1 }, answerMs)
+      const { authInfo } = await command({ connectionStatus: 1 }, patienceMs)
       return authInfo.authenticatedUserRoles
     },
     async initiate({ name, hosts }) {
@@ -112,7 +116,7 @@ export function openMongod(address: string, credentials?: Credentials): Mongod {
       )
     },
     async readdress({ hosts }) {
-      const { config } = await command({ replSetGetConfig: 1 }, answerMs)
+      const { config } = await command({ replSetGetConfig: 1 }, patienceMs)
       const before: string[] = config.members.map(({ host }: mongo.Document) => host)
       if (before.length !== hosts.length) return before
       const members = config.members.map((member: mongo.Document, index: number) => ({ ...member, host: hosts[index] }))
@@ -131,10 +135,10 @@ export function openMongod(address: string, credentials?: Credentials): Mongod {
         writeConcern: { w: 'majority', wtimeout: acknowledgeMs },
       }
       try {
-        await command({ createUser: user, ...rest }, acknowledgeMs + answerMs)
+        await command({ createUser: user, ...rest }, acknowledgeMs + patienceMs)
       } catch (error) {
         if (codeOf(error) !== userExists) throw error
-        await command({ updateUser: user, ...rest }, acknowledgeMs + answerMs)
+        await command({ updateUser: user, ...rest }, acknowledgeMs + patienceMs)
       }
     },
   }

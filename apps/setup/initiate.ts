@@ -14,6 +14,8 @@ export type Tell = (line: string) => void
 
 /** Keep asking this often; a mongod that starts, or an election, takes seconds. */
 const pollMs = 150
+/** A member that does not answer, or is frozen, must not hide for long what the others do. */
+const patienceMs = 1_000
 const reminderMs = 5_000
 
 type Seen = { address: string; state: MongodState }
@@ -29,7 +31,7 @@ export async function ensureReplicaSet(
   waitMs: number,
   tell: Tell,
 ): Promise<string> {
-  const members = set.hosts.map((host) => openMongod(host))
+  const members = set.hosts.map((host) => openMongod(host, undefined, patienceMs))
   try {
     const deadline = Date.now() + waitMs
     let initiated = false

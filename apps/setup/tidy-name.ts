@@ -25,7 +25,8 @@ export function tidyName(name: string): string {
       return abbreviations.has(capitals) ? capitals : word
     })
     .replace(/(?<=[\p{L}\p{N}.)"'] )\p{L}+(?= )/gu, (word) => (smallWords.has(word) ? word.toLowerCase() : word))
-    .replace(/(?<= (?:in|of|on|to) )A(?= )|(?<= )In(?= [Aa] | the )/g, (word) => word.toLowerCase())
+    .replace(/ In(?= A | the )/g, ' in')
+    .replace(/(?<= (?:in|of|on|to) )A(?= )/g, 'a')
     .replace(/[\s,;:/-]+$/, '')
 }
 
