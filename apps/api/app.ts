@@ -3,13 +3,14 @@ import compress from '@fastify/compress'
 import helmet from '@fastify/helmet'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
-import { cacheRestaurants } from '../data/cached-restaurants.ts'
 import { createConsistency } from '../data/consistency.ts'
 import type { Mongo } from '../data/mongo.ts'
 import { createOrders } from '../data/orders.ts'
-import type { RedisClient } from '../data/redis.ts'
+import { type RedisClient, watchRun } from '../data/redis.ts'
+import { createRestaurantCache } from '../data/restaurant-cache.ts'
 import { createRestaurants } from '../data/restaurants.ts'
 import { createSessions } from '../data/sessions.ts'
+import { createTokens } from '../data/tokens.ts'
 import { createUsers } from '../data/users.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { ApiConfig } from './config.ts'
@@ -17,12 +18,13 @@ import { orderRoutes } from './orders/routes.ts'
 import { describeRoutes, servePages } from './plugins/docs.ts'
 import { type Health, reportHealth } from './plugins/health.ts'
 import { refuseOtherMethods } from './plugins/methods.ts'
-import { measureRequests } from './plugins/metrics.ts'
+import { createMeasurements, serveMetrics } from './plugins/metrics.ts'
 import { createLoginLimit, rateLimitPlugin } from './plugins/rate-limit.ts'
-import { identifyRequests, requestIdOf } from './plugins/request-context.ts'
+import { carryCausalTokens, identifyRequests, requestIdOf } from './plugins/request-context.ts'
 import { refuseCrossSite, sessionPlugin } from './plugins/session.ts'
 import { handleProblems, notFound } from './problem.ts'
 import { restaurantRoutes } from './restaurants/routes.ts'
+import { viewRestaurant } from './restaurants/schema.ts'
 import { sessionRoutes } from './sessions/routes.ts'
 import { userRoutes } from './users/routes.ts'
 import { validateRequests } from './validation.ts'
@@ -61,11 +63,28 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     forceCloseConnections: 'idle',
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  const consistency = createConsistency(mongo)
+  const secrets = config.SESSION_SECRET.split(',')
+  const measurements = createMeasurements()
+  const run = watchRun(redis)
+  const tokens = createTokens(redis, run, mongo)
+  const consistency = createConsistency(mongo, {
+    routing: config.READ_ROUTING,
+    readWaitMs: config.READ_WAIT_MS,
+    maxStalenessMs: config.READ_MAX_STALENESS_MS,
+    observer: measurements.reads,
+  })
   const users = createUsers(mongo.connection, consistency)
-  const restaurants = cacheRestaurants(createRestaurants(mongo.connection, consistency), redis)
+  const cache = createRestaurantCache({
+    redis,
+    run,
+    restaurants: createRestaurants(mongo.connection, consistency),
+    consistency,
+    render: (restaurant) => JSON.stringify(viewRestaurant(restaurant)),
+    observer: measurements.cache,
+  })
+  const { restaurants } = cache
   const orders = createOrders(mongo.connection, consistency)
-  const sessions = createSessions(redis, config.SESSION_TTL_SECONDS, (error) =>
+  const sessions = createSessions(redis, tokens, config.SESSION_TTL_SECONDS, (error) =>
     app.log.warn({ err: error }, 'a session could not be read'),
   )
 
@@ -84,7 +103,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     encodings: ['zstd', 'br', 'gzip', 'identity'],
     brotliOptions: { params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality } },
   })
-  measureRequests(app)
+  serveMetrics(app, measurements)
   const health = reportHealth(app, { mongo, redis })
   await describeRoutes(app, version)
   await servePages(app)
@@ -96,16 +115,17 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
       windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
     })
     refuseCrossSite(api)
+    carryCausalTokens(api, { tokens, secrets, epoch: mongo.epoch, measurements })
     await api.register(sessionPlugin, {
       sessions,
-      secrets: config.SESSION_SECRET.split(','),
+      secrets,
       ttlSeconds: config.SESSION_TTL_SECONDS,
     })
     api.setNotFoundHandler({ preHandler: api.rateLimit() }, notFound)
     api.addHook('onSend', async (_request, reply) => {
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
     })
-    await api.register(restaurantRoutes, { restaurants })
+    await api.register(restaurantRoutes, { restaurants, cache })
     await api.register(orderRoutes, { orders, restaurants })
     await api.register(userRoutes, { users, sessions })
     await api.register(sessionRoutes, {

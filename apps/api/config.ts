@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type Static, Type } from 'typebox'
 import { Value } from 'typebox/value'
+import { readRoutings } from '../data/consistency.ts'
 
 const port = { minimum: 1, maximum: 65_535 }
 const milliseconds = { minimum: 1, maximum: 600_000 }
@@ -56,6 +57,20 @@ export const settings = Type.Object({
     default: 5_000,
     ...milliseconds,
     description: 'Wait for the majority to acknowledge a write',
+  }),
+  READ_ROUTING: Type.Enum([...readRoutings], {
+    default: 'causal',
+    description: '`causal` is the guarantee; `secondary` and `primary` read from there only, to measure it',
+  }),
+  READ_WAIT_MS: Type.Integer({
+    default: 50,
+    ...milliseconds,
+    description: 'How long a read waits for a secondary to catch up or to answer before the primary is asked',
+  }),
+  READ_MAX_STALENESS_MS: Type.Integer({
+    default: 2_000,
+    ...milliseconds,
+    description: 'Age of the oldest data that readers are shown who have written nothing',
   }),
   REDIS_URL: Type.String({
     default: 'redis://127.0.0.1:6379',

@@ -1,10 +1,4 @@
-import { createHash } from 'node:crypto'
 import type { FastifyReply } from 'fastify'
-
-/** A tag of the content itself (RFC 9110, 8.8.3), so that it is right whoever changed the data, and however. */
-export function etagOf(body: string): string {
-  return `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
-}
 
 /**
  * Whether an `If-Match` or `If-None-Match` header names this tag, or any. Weak tags count as their strong ones: a proxy
@@ -15,6 +9,6 @@ export function namesEtag(header: string, etag: string): boolean {
 }
 
 /** Sends a body that is serialised already. */
-export function sendJson(reply: FastifyReply, body: string): FastifyReply {
+export function sendJson(reply: FastifyReply, body: string | Buffer): FastifyReply {
   return reply.type('application/json; charset=utf-8').send(body)
 }

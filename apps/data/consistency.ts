@@ -1,76 +1,349 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import mongoose, { type mongo } from 'mongoose'
+import mongoose, { type ClientSession, type mongo } from 'mongoose'
 import { DomainError } from '../domain/errors.ts'
+import { beginning, type ClusterTime, compare, fromTimestamp, later, toTimestamp } from './cluster-time.ts'
+import { type Member, now } from './members.ts'
 import type { Mongo } from './mongo.ts'
+import { currentReader, noteRead, type Reader } from './reader.ts'
 
 /**
- * How fresh a read must be. `latest` guards a decision and asks the primary; `any` shows data to somebody and asks a
- * secondary where there is one.
+ * How fresh a read must be. `latest` guards a decision and asks the primary; `any` shows data to somebody: never less
+ * than that reader has written or seen, and to nobody in particular, never older than the stated bound.
  */
 export type Freshness = 'latest' | 'any'
 
-/** Where one request read from, in order: `cache`, or a member's role and name. */
-export interface ReadTrace {
-  sources: Set<string>
-}
+/**
+ * `causal` is the guarantee. `secondary` asks any secondary, `primary` always the primary: both exist to measure what
+ * the guarantee is worth and costs.
+ */
+export const readRoutings = ['causal', 'secondary', 'primary'] as const
+export type ReadRouting = (typeof readRoutings)[number]
 
 /** What a freshness means to the driver; goes into every command of a read. */
 export interface ReadOptions {
   /** Mongoose's typings know the name only, its code takes the object too. */
   readPreference: mongo.ReadPreference & mongo.ReadPreferenceMode
+  readConcern?: { level: 'majority' }
   maxTimeMS: number
+  session: ClientSession
+}
+
+/** A value, and what moments of the set's clock it can be from. */
+export interface Dated<T> {
+  value: T
+  /** It has everything up to here. */
+  from: ClusterTime
+  /** It may have something up to here, and nothing later. */
+  to: ClusterTime
+}
+
+export interface WriteOptions {
+  session: ClientSession
+}
+
+/** Why a read for showing went to the primary. */
+export type Fallback =
+  | 'behind'
+  | 'waited'
+  | 'slow'
+  | 'lost'
+  | 'failed'
+  | 'token-lost'
+  | 'token-refused'
+  | 'no-secondary'
+
+/** Told of every read that reached MongoDB. */
+export interface ReadObserver {
+  read(target: 'secondary' | 'primary', freshness: Freshness): void
+  waited(seconds: number): void
+  fellBack(reason: Fallback): void
+  command(kind: 'read' | 'write', member: string, seconds: number): void
+}
+
+export interface ConsistencyOptions {
+  routing?: ReadRouting
+  /** How long a read may wait for a secondary to catch up, or to answer at all, before the primary is asked. */
+  readWaitMs?: number
+  /** The oldest data that readers without a token are shown. */
+  maxStalenessMs?: number
+  observer?: ReadObserver
 }
 
 /** The one place that decides which member a command goes to. Every query of a store runs through it. */
 export interface Consistency {
   /**
-   * Runs a query with the options that its freshness means; `run` must pass them to every command it sends.
+   * Runs a query with the options that its freshness means; `run` must pass them to every command it sends, and may be
+   * called a second time.
    * @throws DomainError `unavailable` when no fitting member answers in time
    */
   read<T>(freshness: Freshness, run: (options: ReadOptions) => Promise<T>): Promise<T>
+  /** As {@link read} with `any`, for an answer that is kept: never less than `after`, and dated. */
+  readDated<T>(after: ClusterTime | undefined, run: (options: ReadOptions) => Promise<T>): Promise<Dated<T>>
   /**
    * Runs a write, acknowledged by the majority.
    * @throws DomainError `unavailable` when it is unknown whether the write happened: a retry with the same key settles it
    */
-  write<T>(run: () => Promise<T>): Promise<T>
-}
-
-const trace = new AsyncLocalStorage<ReadTrace>()
-
-/** Runs `next` so that every read below it is noted in the trace. */
-export function traceReads(into: ReadTrace, next: () => void): void {
-  trace.run(into, next)
-}
-
-export function noteRead(source: string): void {
-  trace.getStore()?.sources.add(source)
+  write<T>(run: (options: WriteOptions) => Promise<T>): Promise<T>
 }
 
 // A query that takes longer has lost its reader; without a limit a slow one holds its connection for good.
 const queryTimeoutMs = 5_000
 
-const reads = new Set(['find', 'aggregate', 'count', 'distinct', 'getMore'])
+// Waiting is worth it where the member lacks a moment at the most: what replication ordinarily takes, seen through
+// heartbeats.
+const worthWaitingMs = 1_000
 
-export function createConsistency(mongo: Mongo): Consistency {
-  // The trace tells where a command went, not where it was meant to go: members change their role at any time.
-  mongo.connection.getClient().on('commandStarted', (event) => {
-    const store = trace.getStore()
-    if (!store || !reads.has(event.commandName)) return
-    const member = mongo.members.get(event.address)
-    store.sources.add(`${member?.role ?? 'other'} ${member?.name ?? event.address}`)
-  })
+// The share of reads that may be sent a second time because the first answer is slow, and a start for quiet times:
+// more would double the load of a set that is slow because it is loaded.
+const hedgeShare = 0.1
+const hedgeReserve = 20
 
+export function createConsistency(
+  mongo: Pick<Mongo, 'connection' | 'members' | 'epoch'>,
+  options: ConsistencyOptions = {},
+): Consistency {
+  const { routing = 'causal', readWaitMs = 50, maxStalenessMs = 2_000, observer } = options
+  const { members, epoch } = mongo
+  const client = mongo.connection.getClient()
   const { ReadPreference } = mongoose.mongo
-  const as = (preference: mongo.ReadPreference) => preference as ReadOptions['readPreference']
-  const options: Record<Freshness, ReadOptions> = {
-    latest: { readPreference: as(ReadPreference.primary), maxTimeMS: queryTimeoutMs },
-    any: { readPreference: as(ReadPreference.secondaryPreferred), maxTimeMS: queryTimeoutMs },
+  const primary = ReadPreference.primary as ReadOptions['readPreference']
+  let hedges = hedgeReserve
+
+  interface Attempt {
+    freshness: Freshness
+    reader: Reader | undefined
+    /** What the answer must have; nothing where any will do. */
+    needs: ClusterTime | undefined
+    maxTimeMs: number
+  }
+
+  /** One try at one place. What its answer says of the clock is kept for the reader and of the member. */
+  async function attempt<T>(
+    member: Member | undefined,
+    read: Attempt,
+    run: (options: ReadOptions) => Promise<T>,
+  ): Promise<{ arrive: () => Dated<T> }> {
+    const { freshness, reader, needs } = read
+    // Before it is asked: what it commits while it answers may be missing from the answer.
+    const known = (member ?? members.primary())?.committed ?? beginning
+    const session = client.startSession({ causalConsistency: routing === 'causal' }) as ClientSession
+    const startedMs = now()
+    try {
+      if (needs) session.advanceOperationTime(toTimestamp(needs))
+      if (needs && reader?.token?.signed) session.advanceClusterTime(reader.token.signed)
+      const value = await run({
+        readPreference: member ? targetOf(member) : primary,
+        ...(freshness === 'any' && routing === 'causal' ? { readConcern: { level: 'majority' as const } } : {}),
+        maxTimeMS: Math.max(1, Math.round(read.maxTimeMs)),
+        session,
+      })
+      const { operationTime, clusterTime } = session
+      if (member && operationTime) members.learn(member.name, fromTimestamp(operationTime))
+      return {
+        // Only the answer that is used has been seen.
+        arrive() {
+          const shown = member ?? members.primary()
+          const role = shown?.role ?? 'primary'
+          noteRead(`${role} ${shown?.name ?? 'unknown'}`)
+          observer?.read(role === 'secondary' ? 'secondary' : 'primary', freshness)
+          observer?.command('read', shown?.name ?? 'unknown', (now() - startedMs) / 1000)
+          if (routing === 'causal' && operationTime) reader?.saw(epoch, fromTimestamp(operationTime), clusterTime)
+          const from = needs ? later(known, needs) : known
+          return { value, from, to: operationTime ? fromTimestamp(operationTime) : from }
+        },
+      }
+    } finally {
+      // Ends at the server later, together with others; nothing waits for it.
+      void session.endSession()
+    }
+  }
+
+  /** What a reader must be shown, and what is asked for beyond that. */
+  function needsOf(reader: Reader | undefined, after: ClusterTime | undefined): ClusterTime | undefined {
+    if (routing !== 'causal') return undefined
+    return reader?.needs && after ? later(reader.needs, after) : (reader?.needs ?? after)
+  }
+
+  async function fromPrimary<T>(
+    freshness: Freshness,
+    after: ClusterTime | undefined,
+    run: (options: ReadOptions) => Promise<T>,
+  ): Promise<Dated<T>> {
+    const reader = currentReader()
+    const read = { freshness, reader, maxTimeMs: queryTimeoutMs }
+    try {
+      return (await attempt(undefined, { ...read, needs: needsOf(reader, after) }, run)).arrive()
+    } catch (error) {
+      if (!reader?.token || !isClockRefusal(error)) throw error
+      observer?.fellBack('token-refused')
+      reader.dropToken()
+      return (await attempt(undefined, { ...read, needs: after }, run)).arrive()
+    }
+  }
+
+  async function fromSecondaries<T>(
+    after: ClusterTime | undefined,
+    run: (options: ReadOptions) => Promise<T>,
+  ): Promise<Dated<T>> {
+    const reader = currentReader()
+    const needs = needsOf(reader, after)
+    const read: Attempt = { freshness: 'any', reader, needs, maxTimeMs: queryTimeoutMs }
+    const fallBack = (reason: Fallback) => {
+      observer?.fellBack(reason)
+      return fromPrimary('any', after, run)
+    }
+    if (reader?.tokenLost) return fallBack('token-lost')
+    const candidates = shuffle(members.secondaries())
+    const fresh = candidates.find((member) =>
+      needs ? compare(member.committed, needs) >= 0 : members.stalenessMs(member) <= maxStalenessMs,
+    )
+    if (fresh) return hedged(fresh, read, run, fallBack)
+    const nearest = candidates.reduce<Member | undefined>(
+      (best, member) => (best && compare(best.committed, member.committed) >= 0 ? best : member),
+      undefined,
+    )
+    if (nearest && needs && members.stalenessMs(nearest) <= worthWaitingMs) return waiting(nearest, read, run, fallBack)
+    if (members.primary() || !nearest) return fallBack(nearest ? 'behind' : 'no-secondary')
+    // Without a primary nothing new is acknowledged: what is left shows all there is, or the reader is told to wait.
+    return needs ? waiting(nearest, read, run, fallBack) : (await attempt(nearest, read, run)).arrive()
+  }
+
+  /** From a member that is known to be fresh enough, and from the primary too if no answer comes. */
+  function hedged<T>(
+    member: Member,
+    read: Attempt,
+    run: (options: ReadOptions) => Promise<T>,
+    fallBack: (reason: Fallback) => Promise<Dated<T>>,
+  ): Promise<Dated<T>> {
+    hedges = Math.min(hedgeReserve, hedges + hedgeShare)
+    return new Promise((resolve, reject) => {
+      let settled = false
+      let second = false
+      const settle = (finish: () => void) => {
+        if (settled) return
+        settled = true
+        clearTimeout(timer)
+        unsubscribe()
+        finish()
+      }
+      const goSecond = (reason: Fallback) => {
+        if (settled || second) return
+        second = true
+        noteWait(read.reader, (now() - startedMs) / 1000)
+        fallBack(reason).then(
+          (value) =>
+            settle(() => {
+              // The primary was faster although it started later: the member is stuck, or nearly so.
+              if (reason === 'slow') members.giveUp(member.name)
+              resolve(value)
+            }),
+          (error) => settle(() => reject(error)),
+        )
+      }
+      const startedMs = now()
+      const timer = setTimeout(() => {
+        if (hedges < 1) return
+        hedges--
+        goSecond('slow')
+      }, readWaitMs)
+      const unsubscribe = members.onLost(member.name, () => goSecond('lost'))
+      attempt(member, read, run).then(
+        (answer) => settle(() => resolve(answer.arrive())),
+        (error) => {
+          if (second) return
+          if (isClockRefusal(error) || isOutage(error)) goSecond(isClockRefusal(error) ? 'behind' : 'failed')
+          else settle(() => reject(error))
+        },
+      )
+    })
+  }
+
+  /** From a member that should be there in a moment; the server holds the read until it is. */
+  async function waiting<T>(
+    member: Member,
+    read: Attempt,
+    run: (options: ReadOptions) => Promise<T>,
+    fallBack: (reason: Fallback) => Promise<Dated<T>>,
+  ): Promise<Dated<T>> {
+    const startedMs = now()
+    let timer: NodeJS.Timeout | undefined
+    // The member cannot keep the limit when it is frozen, so it is kept here too.
+    const limit = new Promise<'late'>((resolve) => {
+      timer = setTimeout(() => resolve('late'), readWaitMs)
+    })
+    const first = attempt(member, { ...read, maxTimeMs: readWaitMs }, run)
+    // It may fail after nobody waits for it any more.
+    first.catch(() => {})
+    try {
+      const answer = await Promise.race([first, limit])
+      noteWait(read.reader, (now() - startedMs) / 1000)
+      if (answer !== 'late') return answer.arrive()
+    } catch (error) {
+      noteWait(read.reader, (now() - startedMs) / 1000)
+      if (!isClockRefusal(error) && !isOutage(error)) throw error
+    } finally {
+      clearTimeout(timer)
+    }
+    members.giveUp(member.name)
+    return fallBack('waited')
+  }
+
+  function noteWait(reader: Reader | undefined, seconds: number): void {
+    observer?.waited(seconds)
+    if (reader) reader.waitMs += seconds * 1000
+  }
+
+  function targetOf(member: Member): ReadOptions['readPreference'] {
+    // `nearest`, since it may have become the primary meanwhile; the tag names it alone.
+    return new ReadPreference('nearest', [{ member: member.name }]) as ReadOptions['readPreference']
+  }
+
+  async function fromAnySecondary<T>(run: (options: ReadOptions) => Promise<T>): Promise<Dated<T>> {
+    const [member] = shuffle(members.secondaries())
+    const read = { freshness: 'any' as const, reader: currentReader(), needs: undefined, maxTimeMs: queryTimeoutMs }
+    return (await attempt(member, read, run)).arrive()
+  }
+
+  function readAny<T>(after: ClusterTime | undefined, run: (options: ReadOptions) => Promise<T>): Promise<Dated<T>> {
+    if (routing === 'primary') return fromPrimary('any', after, run)
+    return routing === 'secondary' ? fromAnySecondary(run) : fromSecondaries(after, run)
   }
 
   return {
-    read: (freshness, run) => translateOutage(() => run(options[freshness])),
-    write: (run) => translateOutage(run),
+    read: (freshness, run) =>
+      translateOutage(async () => {
+        const dated = freshness === 'latest' ? fromPrimary('latest', undefined, run) : readAny(undefined, run)
+        return (await dated).value
+      }),
+    readDated: (after, run) => translateOutage(() => readAny(after, run)),
+    write: (run) =>
+      translateOutage(async () => {
+        const session = client.startSession({ causalConsistency: true }) as ClientSession
+        const startedMs = now()
+        try {
+          return await run({ session })
+        } finally {
+          observer?.command('write', members.primary()?.name ?? 'unknown', (now() - startedMs) / 1000)
+          // Also after a failure: the write may have happened, and if it has, its author must see it.
+          if (session.operationTime) {
+            currentReader()?.wrote(epoch, fromTimestamp(session.operationTime), session.clusterTime)
+          }
+          void session.endSession()
+        }
+      }),
   }
+}
+
+function shuffle<T>(items: T[]): T[] {
+  // Two secondaries are the rule, and for a few more a biased shuffle does as well.
+  return items.sort(() => Math.random() - 0.5)
+}
+
+// InvalidOptions for a time that the member has not heard of; OperationFailed, KeyNotFound, CannotVerifyAndSignLogicalTime
+// and TimeProofMismatch for one that another cluster signed, or nobody.
+const clockRefusals = new Set([72, 96, 204, 206, 210, 211])
+
+function isClockRefusal(error: unknown): boolean {
+  return error instanceof mongoose.mongo.MongoServerError && clockRefusals.has(Number(error.code))
 }
 
 // NotWritablePrimary, NotPrimaryNoSecondaryOk, NotPrimaryOrSecondary, InterruptedAtShutdown,

@@ -1,4 +1,5 @@
 import mongoose, { type Connection } from 'mongoose'
+import { heartbeatMs, type Members, watchMembers } from './members.ts'
 
 export interface MongoOptions {
   /** `mongodb://host:port,…/database?replicaSet=…`, without credentials. */
@@ -13,35 +14,22 @@ export interface MongoOptions {
   serverSelectionTimeoutMs?: number
   waitQueueTimeoutMs?: number
   writeTimeoutMs?: number
-}
-
-/** A member of the replica set as this process sees it. */
-export interface Member {
-  /** By the tag `member` of the set's configuration, else its address. */
-  name: string
-  role: 'primary' | 'secondary' | 'other'
+  monitorCommands?: boolean
 }
 
 export interface Mongo {
   connection: Connection
-  /** By address, kept current. */
-  members: ReadonlyMap<string, Member>
+  members: Members
+  /** Names the replica set: what its clock says means nothing to another. */
+  epoch: string
   /** Rejects when no member can be read within the selection timeout. */
   ping(): Promise<void>
   /** Waits for what runs, then closes all pools; safe to call twice. */
   close(): Promise<void>
 }
 
-// A frozen member is found after two heartbeats; until then, only its own pool suffers.
-const heartbeatMs = 1_000
+// A frozen member's pool is cleared this long after its last heartbeat; reads have left it long before.
 const connectTimeoutMs = 2_000
-
-const roles: Record<string, Member['role']> = {
-  RSPrimary: 'primary',
-  Standalone: 'primary',
-  Mongos: 'primary',
-  RSSecondary: 'secondary',
-}
 
 /**
  * Connects Mongoose by a `MongoClient` of our own, so that listeners see its pools and commands from the first one.
@@ -64,16 +52,16 @@ export async function connectMongo(options: MongoOptions): Promise<Mongo> {
     retryWrites: true,
     retryReads: true,
     writeConcern: { w: 'majority', wtimeoutMS: options.writeTimeoutMs ?? 5_000 },
-    monitorCommands: true,
+    // For tests that watch what goes over the wire; costs a second parse of every answer.
+    monitorCommands: options.monitorCommands ?? false,
   })
-  const members = new Map<string, Member>()
-  client.on('serverDescriptionChanged', ({ address, newDescription }) => {
-    members.set(address, { name: newDescription.tags.member ?? address, role: roles[newDescription.type] ?? 'other' })
-  })
-  client.on('serverClosed', ({ address }) => members.delete(address))
+  const members = watchMembers(client)
+  let epoch: string
   try {
     await client.connect()
+    epoch = await epochOf(client)
   } catch (error) {
+    members.close()
     await client.close()
     throw error
   }
@@ -82,11 +70,27 @@ export async function connectMongo(options: MongoOptions): Promise<Mongo> {
   return {
     connection,
     members,
+    epoch,
     async ping() {
       await client.db('admin').command({ ping: 1 }, { readPreference: 'primaryPreferred' })
     },
     async close() {
+      members.close()
       await connection.close()
     },
+  }
+}
+
+/** The id that a replica set gets when it is initiated, and keeps; a single server has none. */
+async function epochOf(client: mongoose.mongo.MongoClient): Promise<string> {
+  try {
+    const { config } = await client
+      .db('admin')
+      .command({ replSetGetConfig: 1, maxTimeMS: 5_000 }, { readPreference: 'primaryPreferred' })
+    return String(config.settings.replicaSetId)
+  } catch (error) {
+    // NoReplicationEnabled
+    if (error instanceof mongoose.mongo.MongoServerError && error.code === 76) return 'single'
+    throw error
   }
 }

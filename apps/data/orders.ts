@@ -150,12 +150,12 @@ export function createOrders(connection: Connection, consistency: Consistency): 
     requestKey: string,
   ): Promise<Order> {
     const now = new Date()
-    const changed = await consistency.write(() =>
+    const changed = await consistency.write((options) =>
       model
         .findOneAndUpdate(
           { ...filter, status: statusBefore(to) },
           { $set: { status: to, updatedAt: now }, $push: { history: { status: to, at: now, key: requestKey } } },
-          { returnDocument: 'after', projection: hidden },
+          { returnDocument: 'after', projection: hidden, ...options },
         )
         .lean<StoredOrder>()
         .exec(),
@@ -188,7 +188,7 @@ export function createOrders(connection: Connection, consistency: Consistency): 
       stored.creation = { ...creation, answer }
       for (let attempt = 0; ; attempt++) {
         try {
-          await consistency.write(() => model.collection.insertOne(stored))
+          await consistency.write((options) => model.collection.insertOne(stored, options))
           return { answer, replayed: false }
         } catch (error) {
           if (!isDuplicateOf(error, 'creation.key')) throw error
@@ -200,8 +200,12 @@ export function createOrders(connection: Connection, consistency: Consistency): 
             })
           }
           if (Date.now() - first.createdAt.getTime() < creationKeyHours * 3_600_000) return answerAgain(first, creation)
-          await consistency.write(() =>
-            model.collection.updateOne({ _id: first._id, 'creation.key': creation.key }, { $unset: { creation: 1 } }),
+          await consistency.write((options) =>
+            model.collection.updateOne(
+              { _id: first._id, 'creation.key': creation.key },
+              { $unset: { creation: 1 } },
+              options,
+            ),
           )
         }
       }

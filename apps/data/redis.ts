@@ -46,3 +46,32 @@ export async function redisReady(redis: Redis, timeoutMs: number): Promise<void>
 
 /** What other folders may know of the client: that there is one to hand on. */
 export type RedisClient = Redis
+
+/** Which run of the Redis server a client talks to: another one may have lost the latest writes. */
+export interface RedisRun {
+  /** Its id, and since when it has been known; undefined from the moment the connection is lost until it is asked. */
+  current(): { id: string; sinceMs: number } | undefined
+}
+
+export function watchRun(redis: Redis): RedisRun {
+  let run: { id: string; sinceMs: number } | undefined
+  let last: { id: string; sinceMs: number } | undefined
+
+  async function ask(): Promise<void> {
+    const askedMs = performance.now()
+    try {
+      const id = /^run_id:(\w+)/m.exec(await redis.info('server'))?.[1]
+      // The same server after a hiccup of the line has lost nothing.
+      if (id !== undefined) run = last = last?.id === id ? last : { id, sinceMs: askedMs }
+    } catch {
+      // The connection is gone again, or stuck; what comes next asks again.
+      if (redis.status === 'ready') setTimeout(() => void ask(), 500).unref()
+    }
+  }
+  redis.on('close', () => {
+    run = undefined
+  })
+  redis.on('ready', () => void ask())
+  if (redis.status === 'ready') void ask()
+  return { current: () => run }
+}

@@ -9,7 +9,7 @@ import {
   type RestaurantSummary,
   searchWords,
 } from '../domain/restaurant.ts'
-import { type Consistency, type Freshness, isDuplicateOf } from './consistency.ts'
+import { type Consistency, type Freshness, isDuplicateOf, type ReadOptions } from './consistency.ts'
 import { newId, toObjectId } from './ids.ts'
 import { decodeCursor, isId, isIdPlace, type Page, type Slice, sliceOf } from './page.ts'
 
@@ -121,10 +121,14 @@ export interface RestaurantWrite {
   requestKey: string
   /** Whether the change may be made to the restaurant as it stands (`If-Match`). */
   precondition?: ((current: Restaurant) => boolean) | undefined
+  /** Called when it is allowed and about to happen. */
+  announce?: () => Promise<void>
 }
 
 export interface Restaurants {
   find(id: string, freshness: Freshness): Promise<Restaurant | null>
+  /** The query behind {@link find}, for whoever routes it. */
+  query(id: string, options: ReadOptions): Promise<Restaurant | null>
   list(query: RestaurantQuery, page: Page, freshness: Freshness): Promise<Slice<RestaurantSummary>>
   /** The same key gives the same restaurant. */
   create(ownerId: string, details: RestaurantDetails, menu: MenuItemInput[], creationKey: string): Promise<Restaurant>
@@ -168,10 +172,9 @@ function isNearPlace(value: unknown): value is NearPlace {
 export function createRestaurants(connection: Connection, consistency: Consistency): Restaurants {
   const model = restaurantModel(connection)
 
-  function findStored(id: string, freshness: Freshness): Promise<StoredRestaurant | null> {
-    return consistency.read(freshness, (options) =>
-      model.findById(toObjectId(id), { search: 0 }, options).lean<StoredRestaurant>().exec(),
-    )
+  async function query(id: string, options: ReadOptions): Promise<Restaurant | null> {
+    const stored = await model.findById(toObjectId(id), { search: 0 }, options).lean<StoredRestaurant>().exec()
+    return stored && toRestaurant(stored)
   }
 
   async function ownerOf(id: string): Promise<string | undefined> {
@@ -193,7 +196,8 @@ export function createRestaurants(connection: Connection, consistency: Consisten
     if (current.ownerId.toHexString() !== write.ownerId) throw notYours()
     if (current.lastWriteKey === write.requestKey) return toRestaurant(current)
     if (write.precondition && !write.precondition(toRestaurant(current))) throw lostRace()
-    const changed = await consistency.write(() =>
+    await write.announce?.()
+    const changed = await consistency.write((options) =>
       model
         .findOneAndUpdate(
           { _id: current._id, ...(write.precondition ? { version: current.version } : {}) },
@@ -201,7 +205,7 @@ export function createRestaurants(connection: Connection, consistency: Consisten
             $set: { ...changesOf(current), lastWriteKey: write.requestKey, updatedAt: new Date() },
             $inc: { version: 1 },
           },
-          { returnDocument: 'after', projection: { search: 0 } },
+          { returnDocument: 'after', projection: { search: 0 }, ...options },
         )
         .lean<StoredRestaurant>()
         .exec(),
@@ -282,10 +286,8 @@ export function createRestaurants(connection: Connection, consistency: Consisten
   }
 
   return {
-    async find(id, freshness) {
-      const stored = await findStored(id, freshness)
-      return stored && toRestaurant(stored)
-    },
+    find: (id, freshness) => consistency.read(freshness, (options) => query(id, options)),
+    query,
     list(query, page, freshness) {
       return query.near ? listByDistance(query, query.near, page, freshness) : listById(query, page, freshness)
     },
@@ -303,7 +305,7 @@ export function createRestaurants(connection: Connection, consistency: Consisten
         updatedAt: now,
       }
       try {
-        await consistency.write(() => model.collection.insertOne(stored))
+        await consistency.write((options) => model.collection.insertOne(stored, options))
         return toRestaurant(stored)
       } catch (error) {
         if (!isDuplicateOf(error, 'creationKey')) throw error

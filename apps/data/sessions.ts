@@ -1,8 +1,11 @@
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { RedisStore } from 'connect-redis'
 import type { SessionData } from 'express-session'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
+import { currentReader } from './reader.ts'
+import type { Tokens } from './tokens.ts'
 
 /** One log-in of one user on one device. */
 export interface SessionInfo {
@@ -50,7 +53,20 @@ export const seenGranularitySeconds = 300
 
 const sessionPrefix = 'session:'
 const sessionKey = (sid: string) => sessionPrefix + sid
-const indexKey = (userId: string) => `sessions:${userId}`
+const indexKey = (userId: string) => `sessions:{${userId}}`
+
+/**
+ * A new session id. That of a log-in names its user, so that the session and the user's causal token come in one round
+ * trip; the braces keep all keys of a user in one slot of a Redis Cluster.
+ */
+export function newSid(userId: string | undefined): string {
+  const secret = randomBytes(24).toString('base64url')
+  return userId === undefined ? secret : `{${userId}}.${secret}`
+}
+
+function userOf(sid: string): string | undefined {
+  return /^\{(\w+)\}\./.exec(sid)?.[1]
+}
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -74,11 +90,13 @@ type StoredSession = SessionData & Partial<SessionContent>
  */
 export class SessionStore extends RedisStore {
   readonly #redis: Redis
+  readonly #tokens: Tokens
   readonly #onError: (error: unknown) => void
 
-  constructor(redis: Redis, ttlSeconds: number, onError: (error: unknown) => void) {
+  constructor(redis: Redis, tokens: Tokens, ttlSeconds: number, onError: (error: unknown) => void) {
     super({ client: redis, prefix: sessionPrefix, ttl: ttlSeconds })
     this.#redis = redis
+    this.#tokens = tokens
     this.#onError = onError
     redis.defineCommand('saveSession', {
       numberOfKeys: 2,
@@ -87,42 +105,46 @@ export class SessionStore extends RedisStore {
   }
 
   override async get(sid: string, callback: Callback<StoredSession | UnknownSession | null> = () => {}) {
-    try {
-      const found = await this.#redis.get(sessionKey(sid))
-      return callback(null, found === null ? null : JSON.parse(found))
-    } catch (error) {
+    const found = await this.#find(sid).catch((error): UnknownSession => {
       this.#onError(error)
-      return callback(null, { unknown: true })
-    }
+      return { unknown: true }
+    })
+    callback(null, found)
+  }
+
+  async #find(sid: string): Promise<StoredSession | null> {
+    const userId = userOf(sid)
+    if (userId === undefined) return null
+    // Asked for in one tick, so they travel together.
+    const [session, token] = await Promise.all([super.get(sid), this.#tokens.load(userId)])
+    const reader = currentReader()
+    if (session && reader) this.#tokens.adopt(reader, userId, token)
+    return session
   }
 
   override async set(sid: string, session: StoredSession, callback: Callback = () => {}) {
     // A session that belongs to nobody has nothing worth keeping.
-    if (session.userId === undefined) return callback(null)
-    try {
-      const content = session as SessionData & SessionContent
-      await this.#redis.saveSession(
+    const error = session.userId === undefined ? null : await this.#save(sid, session as SessionData & SessionContent)
+    callback(error)
+  }
+
+  #save(sid: string, session: SessionData & SessionContent): Promise<DomainError | null> {
+    return this.#redis
+      .saveSession(
         sessionKey(sid),
         indexKey(session.userId),
         sid,
         JSON.stringify(session),
         this.ttlOf(session),
-        entryOf(content),
+        entryOf(session),
       )
-      return callback(null)
-    } catch (error) {
-      return callback(unavailable(error))
-    }
+      .then(() => null, unavailable)
   }
 
   override async destroy(sid: string, callback: Callback = () => {}) {
-    try {
-      const found = await this.#redis.get(sessionKey(sid))
-      if (found !== null) await end(this.#redis, (JSON.parse(found) as SessionContent).userId, [sid])
-      return callback(null)
-    } catch (error) {
-      return callback(unavailable(error))
-    }
+    const userId = userOf(sid)
+    const error = userId === undefined ? null : await end(this.#redis, userId, [sid]).then(() => null, unavailable)
+    callback(error)
   }
 
   private ttlOf(session: StoredSession): number {
@@ -150,6 +172,7 @@ function unavailable(cause: unknown): DomainError {
 
 export function createSessions(
   redis: Redis,
+  tokens: Tokens,
   ttlSeconds: number,
   onError: (error: unknown) => void = () => {},
 ): Sessions {
@@ -185,7 +208,7 @@ export function createSessions(
   }
 
   return {
-    store: new SessionStore(redis, ttlSeconds, onError),
+    store: new SessionStore(redis, tokens, ttlSeconds, onError),
     open: (sid, content) =>
       translate(async () => {
         const others = await entries(content.userId)

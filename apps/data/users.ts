@@ -64,7 +64,7 @@ export function createUsers(connection: Connection, consistency: Consistency): U
         createdAt: new Date(),
       }
       try {
-        await consistency.write(() => model.collection.insertOne(stored))
+        await consistency.write((options) => model.collection.insertOne(stored, options))
         return toUser(stored)
       } catch (error) {
         if (!isDuplicateOf(error, 'email')) throw error

@@ -102,18 +102,14 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
     async (request) => {
       const userId = currentUserId(request)
       const { id } = request.params
-      // An order that was just placed may be missing on a secondary yet.
-      const order =
-        (await orders.findForUser(id, userId, 'any')) ??
-        (await orders.findForUser(id, userId, 'latest')) ??
-        (await findForOwner(id, userId))
+      const order = (await orders.findForUser(id, userId, 'any')) ?? (await findForOwner(id, userId))
       if (!order) throw new DomainError('not_found', 'There is no such order')
       return viewOrder(order)
     },
   )
 
   async function findForOwner(id: string, userId: string): Promise<Order | null> {
-    const order = await orders.find(id, 'latest')
+    const order = await orders.find(id, 'any')
     // Also without an order there is a look-up, so that the time does not tell which ids exist.
     return (await restaurants.isOwner(order?.restaurant.id ?? id, userId)) ? order : null
   }

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { type ReadTrace, traceReads } from '../../data/consistency.ts'
+import { Reader, readAs } from '../../data/reader.ts'
+import { sealToken, type Tokens, unsealToken } from '../../data/tokens.ts'
+import type { Measurements } from './metrics.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Where the data of the answer came from. */
-    reads: ReadTrace
+    /** Who reads, what they must be shown, and where the data of the answer came from. */
+    reader: Reader
   }
 }
 
@@ -22,27 +24,62 @@ export function requestIdOf(headers: Record<string, string | string[] | undefine
  * log says the same, with ids and patterns only, never what users typed.
  */
 export function identifyRequests(app: FastifyInstance, name: string): void {
-  app.decorateRequest('reads')
+  app.decorateRequest('reader')
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     reply.header('x-served-by', name)
-    request.reads = { sources: new Set() }
-    traceReads(request.reads, done)
+    request.reader = new Reader()
+    readAs(request.reader, done)
   })
-  app.addHook('onSend', async (request, reply) => {
-    if (request.reads.sources.size > 0) reply.header('x-read-from', readFrom(request.reads))
+  app.addHook('onSend', async ({ reader }, reply) => {
+    if (reader.sources.size > 0) reply.header('x-read-from', readFrom(reader))
+    if (reader.waitMs > 0) reply.header('x-read-wait-ms', reader.waitMs.toFixed(1))
   })
   app.addHook('onResponse', async (request, reply) => {
+    const { reader } = request
     request.log.info({
       method: request.method,
       route: request.routeOptions.url ?? 'unknown',
       status: reply.statusCode,
       durationMs: Math.round(reply.elapsedTime * 1000) / 1000,
-      ...(request.reads.sources.size > 0 ? { readFrom: readFrom(request.reads) } : {}),
+      ...(reader.userId === undefined ? {} : { userId: reader.userId }),
+      ...(reader.sources.size > 0 ? { readFrom: readFrom(reader) } : {}),
     })
   })
 }
 
-function readFrom(reads: ReadTrace): string {
-  return [...reads.sources].join(', ')
+function readFrom({ sources }: Reader): string {
+  return [...sources].join(', ')
+}
+
+export interface CausalTokenOptions {
+  tokens: Tokens
+  /** The first signs, all verify. */
+  secrets: string[]
+  epoch: string
+  measurements: Measurements
+}
+
+/**
+ * What a request has written or seen is stored before its answer leaves. Whoever brings a `Causal-Token` is shown no
+ * less than it says; one that was made up, or belongs to another database, is ignored and counted. Register it before
+ * the session, whose user's stored token then comes on top.
+ */
+export function carryCausalTokens(
+  app: FastifyInstance,
+  { tokens, secrets, epoch, measurements }: CausalTokenOptions,
+): void {
+  const [secret = ''] = secrets
+  app.addHook('onRequest', async ({ headers, reader }) => {
+    const sealed = headers['causal-token']
+    if (typeof sealed !== 'string') return
+    const token = unsealToken(sealed, secrets)
+    if (token?.epoch === epoch) reader.token = token
+    else measurements.ignoredToken()
+  })
+  app.addHook('onSend', async ({ reader }, reply) => {
+    if (reader.moved) await tokens.save(reader)
+    const shared = String(reply.getHeader('cache-control') ?? '').startsWith('public')
+    if (reader.token && !shared) reply.header('causal-token', sealToken(reader.token, secret))
+  })
 }

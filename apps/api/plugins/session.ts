@@ -3,7 +3,7 @@ import session, { type SessionStore } from '@fastify/session'
 import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { newPublicId } from '../../data/ids.ts'
-import { type SessionContent, type Sessions, seenGranularitySeconds } from '../../data/sessions.ts'
+import { newSid, type SessionContent, type Sessions, seenGranularitySeconds } from '../../data/sessions.ts'
 import { DomainError } from '../../domain/errors.ts'
 
 declare module 'fastify' {
@@ -32,6 +32,7 @@ export const sessionPlugin = fp<SessionPluginOptions>(async (app, options) => {
     // Rolling would write on every request; the hook below slides the expiry now and then.
     rolling: false,
     saveUninitialized: false,
+    idGenerator: ((request: FastifyRequest) => newSid(request.reader.userId)) as () => string,
     cookie: { maxAge: options.ttlSeconds * 1000, httpOnly: true, sameSite: 'lax', path: '/', secure: 'auto' },
   })
   const slideMs = Math.min(options.ttlSeconds / 2, seenGranularitySeconds) * 1000
@@ -50,6 +51,7 @@ export async function beginSession(
   userId: string,
 ): Promise<SessionContent> {
   refuseUnknown(request)
+  request.reader.userId = userId
   await request.session.regenerate()
   const now = new Date().toISOString()
   const content: SessionContent = {

@@ -1,11 +1,13 @@
+import { negotiate } from '@fastify/accept-negotiator'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import { type Encoding, encodings, etagOf, type RestaurantCache } from '../../data/restaurant-cache.ts'
 import type { RestaurantQuery as Query, Restaurants, RestaurantWrite } from '../../data/restaurants.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Position, Restaurant } from '../../domain/restaurant.ts'
 import { currentUserId, hasSessionCookie, requireSession } from '../plugins/session.ts'
-import { etagOf, namesEtag, sendJson } from '../representation.ts'
+import { namesEtag, sendJson } from '../representation.ts'
 import { bySession, IdParams, SliceOf } from '../schema.ts'
 import {
   NewMenu,
@@ -20,9 +22,14 @@ import {
 
 const defaultRadiusMeters = 50_000
 
-export const restaurantRoutes: FastifyPluginAsyncTypebox<{ restaurants: Restaurants }> = async (
+export interface RestaurantRoutesOptions {
+  restaurants: Restaurants
+  cache: RestaurantCache
+}
+
+export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions> = async (
   app,
-  { restaurants },
+  { restaurants, cache },
 ) => {
   app.get(
     '/restaurants',
@@ -38,7 +45,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<{ restaurants: Restaura
     async (request, reply) => {
       const { limit = 20, cursor } = request.query
       const slice = await restaurants.list(searchOf(request.query), { limit, cursor }, 'any')
-      allowCaching(request, reply)
+      allowCaching(request, reply, 'restaurants')
       return { items: slice.items.map(viewSummary), nextCursor: slice.nextCursor }
     },
   )
@@ -56,10 +63,13 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<{ restaurants: Restaura
       },
     },
     async (request, reply) => {
-      const restaurant = await restaurants.find(request.params.id, 'any')
-      if (!restaurant) throw new DomainError('not_found', 'There is no such restaurant')
-      allowCaching(request, reply)
-      return sendRestaurant(request, reply, restaurant)
+      const found = await cache.find(request.params.id, encodingFor(request))
+      if (!found) throw new DomainError('not_found', 'There is no such restaurant')
+      allowCaching(request, reply, `restaurant-${request.params.id}`)
+      reply.header('vary', 'accept-encoding, cookie').header('etag', found.etag)
+      if (isKnown(request, found.etag)) return reply.status(304).send(null)
+      if (found.encoding !== 'identity') reply.header('content-encoding', found.encoding)
+      return sendJson(reply, found.body)
     },
   )
 
@@ -80,11 +90,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<{ restaurants: Restaura
     async (request, reply) => {
       const { menu = [], ...details } = request.body
       const restaurant = await restaurants.create(currentUserId(request), details, menu, request.id)
-      return sendRestaurant(
-        request,
-        reply.status(201).header('location', `/api/restaurants/${restaurant.id}`),
-        restaurant,
-      )
+      return sendRestaurant(reply.status(201).header('location', `/api/restaurants/${restaurant.id}`), restaurant)
     },
   )
 
@@ -113,7 +119,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<{ restaurants: Restaura
       },
     },
     async (request, reply) =>
-      sendRestaurant(request, reply, await restaurants.update(request.params.id, request.body, writeOf(request))),
+      sendRestaurant(reply, await restaurants.update(request.params.id, request.body, writeOf(request))),
   )
 
   app.put(
@@ -130,7 +136,6 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<{ restaurants: Restaura
     },
     async (request, reply) =>
       sendRestaurant(
-        request,
         reply,
         await restaurants.replaceMenu(request.params.id, request.body.menu, writeOf(request)),
       ),
@@ -148,22 +153,33 @@ function writeOf(request: FastifyRequest): RestaurantWrite {
   }
 }
 
-function sendRestaurant(request: FastifyRequest, reply: FastifyReply, restaurant: Restaurant): FastifyReply {
+function sendRestaurant(reply: FastifyReply, restaurant: Restaurant): FastifyReply {
   const body = JSON.stringify(viewRestaurant(restaurant))
   const etag = etagOf(body)
   reply.header('etag', etag)
-  const known = request.method === 'GET' || request.method === 'HEAD' ? request.headers['if-none-match'] : undefined
-  if (known !== undefined && namesEtag(known, etag)) return reply.status(304).send()
   return sendJson(reply, body)
 }
 
+function isKnown(request: FastifyRequest, etag: string): boolean {
+  const known = request.headers['if-none-match']
+  return known !== undefined && namesEtag(known, etag)
+}
+
+function encodingFor(request: FastifyRequest): Encoding {
+  return (negotiate(request.headers['accept-encoding'] ?? '', [...encodings]) as Encoding | null) ?? 'identity'
+}
+
 /**
- * Anonymous readers may keep it for five minutes; whoever is logged in asks each time. The answer varies by cookie, so
- * that a browser does not go on with the copy from before its log-in.
+ * Browsers of anonymous readers may keep it for five minutes and a CDN until the tag is purged; whoever is logged in
+ * asks each time. The answer varies by cookie, so that a browser does not go on with the copy from before its log-in.
  */
-function allowCaching(request: FastifyRequest, reply: FastifyReply): void {
+function allowCaching(request: FastifyRequest, reply: FastifyReply, tag: string): void {
   reply.header('vary', 'cookie')
-  reply.header('cache-control', hasSessionCookie(request) ? 'private, no-cache' : 'public, max-age=300')
+  if (hasSessionCookie(request) || request.headers['causal-token'] !== undefined) {
+    reply.header('cache-control', 'private, no-cache')
+    return
+  }
+  reply.headers({ 'cache-control': 'public, max-age=300', 'cdn-cache-control': 'max-age=3600', 'cache-tag': tag })
 }
 
 interface SearchQuery {

@@ -45,8 +45,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Ses
     },
     async (request) => {
       const userId = currentUserId(request)
-      // Whoever has just signed up may be unknown to a secondary yet.
-      const user = (await users.find(userId, 'any')) ?? (await users.find(userId, 'latest'))
+      const user = await users.find(userId, 'any')
       if (!user) throw new DomainError('unauthenticated', 'This account is gone')
       return viewUser(user)
     },

@@ -1,0 +1,293 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { brotliCompress, constants, gzip, zstdCompress } from 'node:zlib'
+import type { Redis, Result } from 'ioredis'
+import { DomainError } from '../domain/errors.ts'
+import type { Restaurant } from '../domain/restaurant.ts'
+import { type ClusterTime, compare, later } from './cluster-time.ts'
+import type { Consistency, Dated } from './consistency.ts'
+import { currentReader, noteRead } from './reader.ts'
+import type { RedisRun } from './redis.ts'
+import type { Restaurants, RestaurantWrite } from './restaurants.ts'
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    raiseFence(entry: string, fence: string, value: string, ttlMs: number): Result<null, Context>
+    fillEntry(
+      entry: string,
+      fence: string,
+      flight: string,
+      ...values: (string | number | Buffer)[]
+    ): Result<number, Context>
+  }
+}
+
+export const encodings = ['zstd', 'br', 'gzip'] as const
+export type Encoding = (typeof encodings)[number] | 'identity'
+
+/** A restaurant as it goes over the wire. */
+export interface Representation {
+  etag: string
+  body: Buffer
+  encoding: Encoding
+}
+
+export interface RestaurantCache {
+  /**
+   * The representation in this encoding, or as it is where it is too small to be worth it; null when there is no such
+   * restaurant. Never older than what this reader has written, nor than any acknowledged write.
+   */
+  find(id: string, encoding: Encoding): Promise<Representation | null>
+  /** The same stores, with writes that keep the cache true. */
+  restaurants: Restaurants
+}
+
+/** Told how each look-up went. */
+export interface CacheObserver {
+  looked(outcome: 'hit' | 'miss' | 'refused' | 'unavailable'): void
+}
+
+export interface RestaurantCacheOptions {
+  redis: Redis
+  run: RedisRun
+  restaurants: Restaurants
+  consistency: Consistency
+  /** What a client gets. */
+  render: (restaurant: Restaurant) => string
+  observer?: CacheObserver
+}
+
+const entryMs = 15 * 60_000
+// Somebody may be told that a restaurant is not there just before it is.
+const missingMs = 2_000
+// How long a write may be under way. It is refused to fill meanwhile, also when the writer has died.
+const pendingMs = 15_000
+// Longer than any read that fills may take, and than any secondary lags that serves reads.
+const fenceMs = 60 * 60_000
+// How long others wait for the one who reads, and when they take that one for dead.
+const flightMs = 2_000
+const flightPollMs = 10
+const flightPatienceMs = 500
+
+const compressedFromBytes = 1_024
+
+const entryKey = (id: string) => `restaurant:${id}`
+const fenceKey = (id: string) => `fence:restaurant:${id}`
+const flightKey = (id: string) => `flight:restaurant:${id}`
+
+const lua = (name: string) => readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8')
+
+/** A tag of the content itself (RFC 9110, 8.8.3), so that it is right whoever changed the data, and however. */
+export function etagOf(body: string): string {
+  return `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
+}
+
+interface Meta {
+  etag: string | null
+  /** Has everything up to here, and nothing from after there. */
+  from: ClusterTime
+  to: ClusterTime
+  /** The run of Redis that it was stored in: another may have brought it back from before a write. */
+  run: string
+}
+
+type Bodies = Partial<Record<Encoding, Buffer>>
+type Entry = { meta: Meta; bodies: Bodies }
+
+export function createRestaurantCache(options: RestaurantCacheOptions): RestaurantCache {
+  const { redis, run, restaurants, consistency, render, observer } = options
+  redis.defineCommand('raiseFence', { numberOfKeys: 2, lua: lua('raise-fence') })
+  redis.defineCommand('fillEntry', { numberOfKeys: 3, lua: lua('fill-entry') })
+
+  // Reads of this replica under way, so that it asks only once itself.
+  const flights = new Map<string, Promise<Entry>>()
+
+  interface LookUp {
+    entry: Entry | undefined
+    fence: ClusterTime | undefined
+  }
+
+  /** @throws when Redis does not answer */
+  async function lookUp(id: string, encoding: Encoding): Promise<LookUp> {
+    const [found, fence] = await Promise.all([
+      redis.hmgetBuffer(entryKey(id), 'meta', 'identity', encoding),
+      redis.get(fenceKey(id)),
+    ])
+    const [meta, identity, encoded] = found
+    return { entry: meta ? entryOf(meta, { identity, [encoding]: encoded }) : undefined, fence: parseTime(fence) }
+  }
+
+  function isUsable({ meta }: Entry): boolean {
+    if (meta.run !== run.current()?.id) return false
+    const written = currentReader()?.token?.write
+    return !written || compare(meta.from, written) >= 0
+  }
+
+  async function read(id: string, after: ClusterTime | undefined): Promise<Entry> {
+    const dated = await consistency.readDated(after, (read) => restaurants.query(id, read))
+    return renderEntry(dated)
+  }
+
+  async function renderEntry({ value, from, to }: Dated<Restaurant | null>): Promise<Entry> {
+    const meta = { etag: null, from, to, run: run.current()?.id ?? '' }
+    if (!value) return { meta, bodies: {} }
+    const text = render(value)
+    return { meta: { ...meta, etag: etagOf(text) }, bodies: { identity: Buffer.from(text) } }
+  }
+
+  /** Reads for everybody who asks meanwhile, on this replica and the others. */
+  function fly(id: string, encoding: Encoding, after: ClusterTime | undefined): Promise<Entry> {
+    const others = flights.get(id)
+    if (others !== undefined) return others
+    const flight = lead(id, encoding, after).finally(() => flights.delete(id))
+    flights.set(id, flight)
+    return flight
+  }
+
+  async function lead(id: string, encoding: Encoding, after: ClusterTime | undefined): Promise<Entry> {
+    const holder = randomBytes(8).toString('hex')
+    const leads = await redis.set(flightKey(id), holder, 'PX', flightMs, 'NX')
+    const deadline = performance.now() + flightPatienceMs
+    for (;;) {
+      // Also by whoever leads: the one before may have just stored it.
+      const { entry } = await lookUp(id, encoding)
+      if (entry && isUsable(entry)) {
+        if (leads !== null) await redis.del(flightKey(id))
+        return entry
+      }
+      if (leads !== null) break
+      // The one who read could not store it, since something is being written, or takes too long.
+      if (performance.now() > deadline || (await redis.exists(flightKey(id))) === 0) return read(id, after)
+      await sleep(flightPollMs * (0.5 + Math.random()))
+    }
+    const entry = await read(id, after).catch(async (error) => {
+      await redis.del(flightKey(id)).catch(() => {})
+      throw error
+    })
+    await compress(entry)
+    const { meta, bodies } = entry
+    const stored = await redis.fillEntry(
+      entryKey(id),
+      fenceKey(id),
+      flightKey(id),
+      meta.from.seconds,
+      meta.from.counter,
+      meta.etag === null ? missingMs : entryMs,
+      holder,
+      'meta',
+      JSON.stringify(meta),
+      ...Object.entries(bodies).flat(),
+    )
+    if (stored === 0) observer?.looked('refused')
+    return entry
+  }
+
+  /** Without Redis, this replica still asks only once at a time. */
+  function flyAlone(id: string, after: ClusterTime | undefined): Promise<Entry> {
+    const key = `${id} alone`
+    const others = flights.get(key)
+    if (others !== undefined) return others
+    const flight = read(id, after).finally(() => flights.delete(key))
+    flights.set(key, flight)
+    return flight
+  }
+
+  /** From the cache, or by a read that is shared with whoever asks meanwhile. */
+  async function findEntry(id: string, encoding: Encoding): Promise<Entry> {
+    const reader = currentReader()
+    let after = reader?.token?.write
+    let flown: Entry
+    try {
+      const { entry, fence } = await lookUp(id, encoding)
+      if (entry && isUsable(entry)) {
+        observer?.looked('hit')
+        noteRead('cache')
+        // A later read must not show less than this one may have shown.
+        reader?.sawKept(entry.meta.to)
+        return entry
+      }
+      observer?.looked('miss')
+      if (fence) after = after ? later(after, fence) : fence
+      flown = await fly(id, encoding, after)
+    } catch (error) {
+      if (error instanceof DomainError) throw error
+      observer?.looked('unavailable')
+      flown = await flyAlone(id, after)
+    }
+    // Who led the flight may have asked for less.
+    if (after && compare(flown.meta.from, after) < 0) return read(id, after)
+    if (reader?.sources.size === 0) noteRead('cache')
+    reader?.sawKept(flown.meta.to)
+    return flown
+  }
+
+  async function write(id: string, by: RestaurantWrite, run: (by: RestaurantWrite) => Promise<Restaurant>) {
+    const reader = currentReader()
+    const keys = [entryKey(id), fenceKey(id)] as const
+    const before = reader?.token?.write
+    let announced = false
+    try {
+      return await run({
+        ...by,
+        async announce() {
+          // Not just afterwards: if this process dies in between, nothing old may be filled in.
+          await redis.raiseFence(...keys, 'pending', pendingMs).catch(refuse)
+          announced = true
+        },
+      })
+    } finally {
+      const after = reader?.token?.write
+      // Without an answer to date it, the write stays announced until it must have ended.
+      if (announced && after && (!before || compare(after, before) > 0)) {
+        await redis.raiseFence(...keys, `${after.seconds}.${after.counter}`, fenceMs).catch(refuse)
+      }
+    }
+  }
+
+  return {
+    async find(id, encoding) {
+      const { meta, bodies } = await findEntry(id, encoding)
+      if (meta.etag === null) return null
+      const encoded = bodies[encoding]
+      if (encoded) return { etag: meta.etag, body: encoded, encoding }
+      return { etag: meta.etag, body: bodies.identity ?? Buffer.alloc(0), encoding: 'identity' }
+    },
+    restaurants: {
+      ...restaurants,
+      update: (id, changes, by) => write(id, by, (announced) => restaurants.update(id, changes, announced)),
+      replaceMenu: (id, menu, by) => write(id, by, (announced) => restaurants.replaceMenu(id, menu, announced)),
+    },
+  }
+}
+
+function refuse(cause: unknown): never {
+  throw new DomainError('unavailable', 'The change cannot be made known right now', { retryAfterSeconds: 1, cause })
+}
+
+const gzipAsync = promisify(gzip)
+const brotliAsync = promisify(brotliCompress)
+const zstdAsync = promisify(zstdCompress)
+
+/** Once per fill, so it may take the time that a live answer has not. */
+async function compress({ bodies }: Entry): Promise<void> {
+  const { identity } = bodies
+  if (!identity || identity.length < compressedFromBytes) return
+  const [gzipped, brotlied, zstded] = await Promise.all([
+    gzipAsync(identity, { level: 9 }),
+    brotliAsync(identity, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }),
+    zstdAsync(identity, { params: { [constants.ZSTD_c_compressionLevel]: 12 } }),
+  ])
+  Object.assign(bodies, { gzip: gzipped, br: brotlied, zstd: zstded })
+}
+
+function entryOf(meta: Buffer, bodies: Partial<Record<Encoding, Buffer | null | undefined>>): Entry {
+  const present = Object.entries(bodies).filter((body): body is [string, Buffer] => Boolean(body[1]))
+  return { meta: JSON.parse(meta.toString()) as Meta, bodies: Object.fromEntries(present) }
+}
+
+function parseTime(text: string | null): ClusterTime | undefined {
+  const parts = text === null ? null : /^(\d+)\.(\d+)$/.exec(text)
+  return parts ? { seconds: Number(parts[1]), counter: Number(parts[2]) } : undefined
+}

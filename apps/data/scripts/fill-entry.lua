@@ -1,0 +1,23 @@
+-- Stores an entry unless something was, or may have been, written after the moment that it is from.
+-- KEYS[1] entry   KEYS[2] fence   KEYS[3] flight: who is reading for all, given up by this
+-- ARGV[1], ARGV[2] what the entry is from (seconds, counter)   ARGV[3] ms to live   ARGV[4] holder of the flight
+-- ARGV[5..] fields and values. Returns 1 when stored, 0 when refused.
+if redis.call('GET', KEYS[3]) == ARGV[4] then
+  redis.call('DEL', KEYS[3])
+end
+local fence = redis.call('GET', KEYS[2])
+if fence then
+  local fs, fc = string.match(fence, '^(%d+)%.(%d+)$')
+  if not fs then
+    return 0
+  end
+  fs, fc = tonumber(fs), tonumber(fc)
+  local s, c = tonumber(ARGV[1]), tonumber(ARGV[2])
+  if fs > s or (fs == s and fc > c) then
+    return 0
+  end
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1

@@ -1,0 +1,145 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Redis, Result } from 'ioredis'
+import { DomainError } from '../domain/errors.ts'
+import { beginning, type ClusterTime, parseSigned, serializeSigned } from './cluster-time.ts'
+import type { Mongo } from './mongo.ts'
+import { type CausalToken, mergeTokens, type Reader } from './reader.ts'
+import type { RedisRun } from './redis.ts'
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    saveToken(key: string, ...values: (string | number)[]): Result<null, Context>
+  }
+}
+
+/** Keeps each user's causal token in Redis, where every replica finds it. */
+export interface Tokens {
+  /** Asks for the stored token. Called in one tick with other commands, it travels with them. */
+  load(userId: string): Promise<string | null>
+  /** Gives a reader the token that was loaded, or marks it as lost. */
+  adopt(reader: Reader, userId: string, stored: string | null): void
+  /**
+   * Stores what the request has written or seen, if it has. To be awaited before the answer leaves.
+   * @throws DomainError `unavailable`: whoever gets the answer could be shown less by the next one
+   */
+  save(reader: Reader): Promise<void>
+}
+
+// Longer than any secondary may lag behind and still come back: an absent token sends its owner to the primary.
+const ttlSeconds = 86_400
+
+const tokenKey = (userId: string) => `causal:{${userId}}`
+
+export function createTokens(
+  redis: Redis,
+  run: RedisRun,
+  { members, epoch }: Pick<Mongo, 'members' | 'epoch'>,
+): Tokens {
+  redis.defineCommand('saveToken', {
+    numberOfKeys: 1,
+    lua: readFileSync(new URL('scripts/save-token.lua', import.meta.url), 'utf8'),
+  })
+
+  // A Redis that was restarted, or replaced by its replica, may have lost the latest tokens. Every write acknowledged
+  // before that is committed at the primary when it is sampled next, so this is the least that anybody is shown then.
+  let floor: { runId: string; time: ClusterTime } | undefined
+
+  function leastShown(): ClusterTime | undefined {
+    const current = run.current()
+    if (!current) return undefined
+    if (floor?.runId !== current.id) {
+      const primary = members.primary()
+      if (!primary || primary.seenAtMs <= current.sinceMs) return undefined
+      floor = { runId: current.id, time: primary.committed }
+    }
+    return floor.time
+  }
+
+  return {
+    load: (userId) => redis.get(tokenKey(userId)),
+    adopt(reader, userId, stored) {
+      reader.userId = userId
+      const token = stored === null ? undefined : parseToken(stored)
+      const least = leastShown()
+      if (!token || token.epoch !== epoch || !least) {
+        reader.tokenLost = true
+        return
+      }
+      const found = mergeTokens(token, { epoch, write: beginning, read: least, signed: undefined })
+      reader.token = reader.token ? mergeTokens(found, reader.token) : found
+    },
+    async save(reader) {
+      const { userId, token, moved } = reader
+      if (!moved || userId === undefined || !token) return
+      reader.moved = false
+      const { write, read, signed } = token
+      try {
+        await redis.saveToken(
+          tokenKey(userId),
+          token.epoch,
+          write.seconds,
+          write.counter,
+          read.seconds,
+          read.counter,
+          serializeSigned(signed),
+          ttlSeconds,
+        )
+      } catch (error) {
+        throw new DomainError('unavailable', 'What you have seen could not be remembered; try again', {
+          retryAfterSeconds: 1,
+          cause: error,
+        })
+      }
+    },
+  }
+}
+
+function parseToken(stored: string): CausalToken | undefined {
+  const parts = /^([^|]*)\|(\d+)\.(\d+)\|(\d+)\.(\d+)\|(.*)$/s.exec(stored)
+  if (!parts) return undefined
+  const [, epoch = '', ...rest] = parts
+  const [writeSeconds, writeCounter, readSeconds, readCounter] = rest.map(Number)
+  return {
+    epoch,
+    write: { seconds: writeSeconds ?? 0, counter: writeCounter ?? 0 },
+    read: { seconds: readSeconds ?? 0, counter: readCounter ?? 0 },
+    signed: parseSigned(parts[6] ?? ''),
+  }
+}
+
+/**
+ * The token as a client without cookies carries it: times and a signature. Not the clock's own signature: whoever holds
+ * that could show it to the set.
+ */
+export function sealToken(token: CausalToken, secret: string): string {
+  const { epoch, write, read } = token
+  const content = [epoch, write.seconds, write.counter, read.seconds, read.counter].join('.')
+  return `${content}.${signatureOf(content, secret)}`
+}
+
+/** Undefined for what nobody sealed with one of these secrets. */
+export function unsealToken(sealed: string, secrets: readonly string[]): CausalToken | undefined {
+  const end = sealed.lastIndexOf('.')
+  const content = sealed.slice(0, end)
+  const signature = Buffer.from(sealed.slice(end + 1))
+  const genuine = secrets.some((secret) => {
+    const expected = Buffer.from(signatureOf(content, secret))
+    return expected.length === signature.length && timingSafeEqual(expected, signature)
+  })
+  const parts = genuine ? /^(\w+)\.(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(content) : null
+  if (!parts) return undefined
+  const [, epoch = '', ...times] = parts
+  const [writeSeconds = 0, writeCounter = 0, readSeconds = 0, readCounter = 0] = times.map(Number)
+  return {
+    epoch,
+    write: { seconds: writeSeconds, counter: writeCounter },
+    read: { seconds: readSeconds, counter: readCounter },
+    signed: undefined,
+  }
+}
+
+function signatureOf(content: string, secret: string): string {
+  // A purpose of its own, so that a session's signature is never a token's.
+  return createHmac('sha256', secret).update(`causal-token:${content}`).digest('base64url')
+}
