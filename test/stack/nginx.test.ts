@@ -1,7 +1,10 @@
+import { readFile } from 'node:fs/promises'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { request } from 'node:http'
+import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { placeHttpConf } from '../../infra/nginx-place.ts'
 import { type RunningNginx, type StandIn, sendRaw, startNginx, startStandIn } from '../support/nginx.ts'
 import { waitFor } from '../support/servers.ts'
 
@@ -117,6 +120,19 @@ async function fetchProblem(url: string, init?: RequestInit) {
 test('the configuration has no warnings', () => {
   expect(nginx.checked).toContain('test is successful')
   expect(nginx.checked).not.toMatch(/\[(warn|alert|emerg|error)]/)
+})
+
+test('its places differ in addresses only', async () => {
+  const upstreamOf = (text: string) =>
+    (/upstream app \{([^}]*)\}/.exec(text)?.[1] ?? '')
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => line.replace(/^server \S+( resolve)?/, 'server'))
+  const compose = await readFile(join(import.meta.dirname, '../../nginx/compose/place.http.conf'), 'utf8')
+  const local = placeHttpConf({ version: '1.30', hasStubStatus: true, tempPaths: [] }, [3000], 3001)
+  expect(upstreamOf(compose)).toContain('least_conn;')
+  expect(upstreamOf(compose)).toEqual(upstreamOf(local))
 })
 
 describe('a request that is passed on', () => {
