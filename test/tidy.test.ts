@@ -139,6 +139,14 @@ describe('the documentation', () => {
     expect(read('.env.example')).toContain(lines.join('\n').trim())
   })
 
+  test('hands every setting of a replica through docker compose', () => {
+    const [, app = ''] = read('docker-compose.yml').split('\n  app:\n')
+    const [service = ''] = app.split(/\n {2}\w/)
+    const missing = Object.keys(settingFacts).filter((name) => !new RegExp(`^ {6}${name}(_FILE)?:`, 'm').test(service))
+    // Its default, which is the user that the setup makes.
+    expect(missing).toEqual(['MONGO_USER'])
+  })
+
   test('lists every error code with its status in the README', () => {
     const rows = [...read('README.md').matchAll(/^\| `([a-z_]+)` \| (\d{3}) \|/gm)].map((match) => [
       match[1],
