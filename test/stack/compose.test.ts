@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { secrets as apiSecrets, settingFacts } from '../../apps/api/config.ts'
 import { secrets } from '../../infra/secrets.ts'
 import { dockerAnswers, freePorts, waitFor } from '../support/servers.ts'
 
@@ -16,8 +15,8 @@ const secretVariables = Object.values(secrets).map(({ variable }) => variable)
 const environment: NodeJS.ProcessEnv = { ...process.env, BRIGADE_PORT: String(port), RATE_LIMIT_MAX: '1000000' }
 for (const variable of secretVariables) delete environment[variable]
 
-async function docker(args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
-  const options = { cwd: root, env: { ...environment, ...env }, maxBuffer: 64 * 1024 * 1024 }
+async function docker(args: string[]): Promise<string> {
+  const options = { cwd: root, env: environment, maxBuffer: 64 * 1024 * 1024 }
   try {
     return (await promisify(execFile)('docker', args, options)).stdout
   } catch (error) {
@@ -108,7 +107,8 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
   }, 600_000)
   afterAll(async () => {
     await compose('down', '--volumes', '--timeout', '2')
-    await docker(['image', 'rm', `${project}-api`])
+    // There is none if it could not be built, and then that is what the test must show.
+    await docker(['image', 'rm', `${project}-api`]).catch(() => {})
   }, 120_000)
 
   test('has everything running, and what runs once has ended well', async () => {
@@ -223,14 +223,6 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
     expect(await list('redis')).toEqual(['redis-password'])
     expect(await list('mongo-1')).toEqual(['mongo-keyfile', 'mongo-root-password'])
     expect(await list('mongo-2')).toEqual(['mongo-keyfile'])
-  })
-
-  test('passes every setting on to the replicas that is not the place’s own', async () => {
-    const own = ['NAME', 'HOST', 'PORT', 'MONGO_URL', 'MONGO_USER', 'REDIS_URL', 'TRUSTED_PROXIES', ...apiSecrets]
-    const free = Object.keys(settingFacts).filter((name) => !own.includes(name))
-    const set = Object.fromEntries(free.map((name) => [name, `set ${name}`]))
-    const config = JSON.parse(await docker(['compose', '-p', project, 'config', '--format', 'json'], set))
-    expect(config.services.app.environment).toMatchObject(set)
   })
 
   test('scales from 3 to 5 to 2 without a failed request, and every new replica serves', async () => {
