@@ -59,8 +59,11 @@ const schema = new Schema<StoredOrder>(fields, {
   autoCreate: false,
 })
 // Ids sort by time, so both lists come out of their index in order: one stretch per status, merged by the server.
-schema.index({ userId: 1, status: 1, _id: -1 })
-schema.index({ 'restaurant.id': 1, status: 1, _id: 1 })
+// They name it: left alone, the planner may walk along all ids instead, having met a user for whom that was quick.
+const byUser = { userId: 1, status: 1, _id: -1 } as const
+const byRestaurant = { 'restaurant.id': 1, status: 1, _id: 1 } as const
+schema.index(byUser)
+schema.index(byRestaurant)
 schema.index(
   { userId: 1, 'creation.key': 1 },
   { unique: true, partialFilterExpression: { 'creation.key': { $exists: true } } },
@@ -193,13 +196,15 @@ export function createOrders(connection: Connection, consistency: Consistency): 
         } catch (error) {
           if (!isDuplicateOf(error, 'creation.key')) throw error
           const first = await findCreated(order.userId, creation)
+          if (first && Date.now() - first.createdAt.getTime() < creationKeyHours * 3_600_000) {
+            return answerAgain(first, creation)
+          }
           // The index knows the first one and the read does not: it went away again, or its key was just released.
           if (!first || attempt > 0) {
             throw new DomainError('conflict', 'An order with this Idempotency-Key is still being placed', {
               cause: error,
             })
           }
-          if (Date.now() - first.createdAt.getTime() < creationKeyHours * 3_600_000) return answerAgain(first, creation)
           await consistency.write((options) =>
             model.collection.updateOne(
               { _id: first._id, 'creation.key': creation.key },
@@ -243,6 +248,7 @@ export function createOrders(connection: Connection, consistency: Consistency): 
             options,
           )
           .sort({ _id: -1 })
+          .hint(byUser)
           .limit(page.limit + 1)
           .lean<StoredOrder[]>()
           .exec(),
@@ -263,6 +269,7 @@ export function createOrders(connection: Connection, consistency: Consistency): 
             options,
           )
           .sort({ _id: 1 })
+          .hint(byRestaurant)
           .limit(page.limit + 1)
           .lean<StoredOrder[]>()
           .exec(),
