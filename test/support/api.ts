@@ -9,6 +9,7 @@ import { type ApiConfig, readConfig } from '../../apps/api/config.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
 import { connectRedis, redisReady } from '../../apps/data/redis.ts'
+import { type AnswerCheck, createAnswerCheck, type OpenApiDocument } from './answers.ts'
 import { rootUser } from './servers.ts'
 
 /** Where a test finds the shared servers, in a database of its own. */
@@ -47,6 +48,9 @@ export interface Fleet {
   mongo: Mongo
   redis: Redis
   config: ApiConfig
+  document: OpenApiDocument
+  /** Throws for an answer that breaks a rule which holds for all. */
+  check: AnswerCheck
   close(): Promise<void>
 }
 
@@ -75,11 +79,14 @@ export async function startFleet(settings: Record<string, string> = {}, count = 
       }),
     )
   }
+  const document = replicas[0]?.server.swagger() as unknown as OpenApiDocument
   return {
     replicas,
     mongo,
     redis,
     config,
+    document,
+    check: createAnswerCheck(document),
     async close() {
       for (const { server } of replicas) await server.close()
       await mongo.connection.dropDatabase()
@@ -119,6 +126,7 @@ export class Client {
       headers: { ...(this.cookie === undefined ? {} : { cookie: this.cookie }), ...headers },
       ...(body === undefined ? {} : { payload: body as object }),
     })
+    this.#fleet.check(method, path, response)
     const cookie = response.cookies.find(({ name }) => name === 'sid')
     if (cookie) this.cookie = cookie.value === '' ? undefined : `sid=${encodeURIComponent(cookie.value)}`
     return response
