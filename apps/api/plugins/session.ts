@@ -1,6 +1,6 @@
 import cookie from '@fastify/cookie'
 import session, { type SessionStore } from '@fastify/session'
-import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { newPublicId } from '../../data/ids.ts'
 import { newSid, type SessionContent, type Sessions, seenGranularitySeconds } from '../../data/sessions.ts'
@@ -68,8 +68,11 @@ export async function beginSession(
   return content
 }
 
-/** Refuses requests without a session: 401, or 503 while nobody can tell whether it holds. */
-export const requireSession: onRequestAsyncHookHandler = async (request) => {
+/**
+ * Refuses requests without a session: 401, or 503 while nobody can tell whether it holds. Not earlier than at
+ * `preValidation`: the limit of requests belongs to `onRequest` and must count these too.
+ */
+export const requireSession: preValidationAsyncHookHandler = async (request) => {
   currentUserId(request)
 }
 

@@ -76,7 +76,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
   app.post(
     '/restaurants',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['restaurants'],
         summary: 'Open a restaurant',
@@ -95,7 +95,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
   )
 
   const change = {
-    onRequest: requireSession,
+    preValidation: requireSession,
     schema: {
       tags: ['restaurants'],
       security: bySession,
@@ -135,10 +135,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       },
     },
     async (request, reply) =>
-      sendRestaurant(
-        reply,
-        await restaurants.replaceMenu(request.params.id, request.body.menu, writeOf(request)),
-      ),
+      sendRestaurant(reply, await restaurants.replaceMenu(request.params.id, request.body.menu, writeOf(request))),
   )
 }
 

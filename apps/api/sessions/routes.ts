@@ -49,7 +49,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
   app.get(
     '/sessions',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['sessions'],
         summary: 'Where I am logged in',
@@ -82,7 +82,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
   app.delete(
     '/sessions/current',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['sessions'],
         summary: 'Log out',
@@ -97,7 +97,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
   app.delete(
     '/sessions/:id',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['sessions'],
         summary: 'Revoke a session',

@@ -34,7 +34,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Ses
   app.get(
     '/users/me',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['users'],
         summary: 'The user who is logged in',
