@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { secrets } from '../../infra/secrets.ts'
-import { dockerAnswers, freePorts, waitFor } from '../support/servers.ts'
+import { freePorts, waitFor } from '../support/servers.ts'
 
 const root = join(import.meta.dirname, '../..')
 const project = `brigade-test-${randomBytes(4).toString('hex')}`
@@ -98,7 +98,11 @@ async function failuresDuring(happening: Promise<unknown>): Promise<number[]> {
   return failed
 }
 
-const answers = await dockerAnswers()
+// Asked by the command that is used below: it may look for a daemon elsewhere than testcontainers does.
+const answers = await Promise.all([docker(['version']), docker(['compose', 'version'])]).then(
+  () => true,
+  () => false,
+)
 if (!answers) process.stdout.write('Docker does not answer here: the tests of docker-compose.yml are left out.\n')
 
 describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
