@@ -28,13 +28,13 @@ export async function openMongo(database: string): Promise<Mongo> {
   return connectMongo(mongoOptions(database))
 }
 
-export async function openRedis(): Promise<Redis> {
+export function redisOptions() {
   const { redisPort, redisPassword } = inject('servers')
-  const redis = connectRedis({
-    url: `redis://127.0.0.1:${redisPort}`,
-    password: redisPassword,
-    commandTimeoutMs: 2_000,
-  })
+  return { url: `redis://127.0.0.1:${redisPort}`, password: redisPassword, commandTimeoutMs: 2_000 }
+}
+
+export async function openRedis(): Promise<Redis> {
+  const redis = connectRedis(redisOptions())
   await redisReady(redis, 5_000)
   return redis
 }
