@@ -129,12 +129,15 @@ export class SessionStore extends RedisStore {
   }
 
   #save(sid: string, session: SessionData & SessionContent): Promise<DomainError | null> {
+    const { cookie, ...content } = session
+    // The other attributes follow from each request: what began without TLS may come with it.
+    const { expires, originalMaxAge } = cookie
     return this.#redis
       .saveSession(
         sessionKey(sid),
         indexKey(session.userId),
         sid,
-        JSON.stringify(session),
+        JSON.stringify({ ...content, cookie: { expires, originalMaxAge } }),
         this.ttlOf(session),
         entryOf(session),
       )
