@@ -51,6 +51,7 @@ export function createAnswerCheck(document: OpenApiDocument): AnswerCheck {
     const { statusCode, headers, body } = answer
     if (!/^[0-9a-f]{32}$/.test(String(headers['x-request-id']))) return 'it has no X-Request-Id'
     if (headers['x-served-by'] === undefined) return 'it has no X-Served-By'
+    if (Array.isArray(headers['set-cookie']) && headers['set-cookie'].length > 1) return 'it sets the cookie twice'
     if (statusCode === 500) return 'it is an internal error'
     if (statusCode >= 400 && url !== '/readyz') {
       const wrong = wrongAboutProblem(answer)

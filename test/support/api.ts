@@ -10,7 +10,7 @@ import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
 import { connectRedis, redisReady } from '../../apps/data/redis.ts'
 import { type AnswerCheck, createAnswerCheck, type OpenApiDocument } from './answers.ts'
-import { rootUser } from './servers.ts'
+import { freePorts, rootUser } from './servers.ts'
 
 /** Where a test finds the shared servers, in a database of its own. */
 export function mongoOptions(database: string) {
@@ -96,6 +96,15 @@ export async function startFleet(settings: Record<string, string> = {}, count = 
   }
 }
 
+/** Gives each replica of a fleet a port of its own. @returns their addresses */
+export async function listen(fleet: Fleet): Promise<string[]> {
+  const ports = await freePorts(fleet.replicas.length)
+  await Promise.all(
+    fleet.replicas.map(({ server }, index) => server.listen({ host: '127.0.0.1', port: ports[index] ?? 0 })),
+  )
+  return ports.map((port) => `http://127.0.0.1:${port}`)
+}
+
 export interface Call {
   method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD' | 'OPTIONS'
   body?: unknown
@@ -105,7 +114,7 @@ export interface Call {
 /** A browser of sorts: keeps its cookie and has an address of its own, so that no limit is shared between tests. */
 export class Client {
   readonly #fleet: Fleet
-  readonly address = `10.${[...randomBytes(3)].join('.')}`
+  address = `10.${[...randomBytes(3)].join('.')}`
   cookie: string | undefined
 
   constructor(fleet: Fleet) {
