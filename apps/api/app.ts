@@ -21,7 +21,7 @@ import { createMeasurements, serveMetrics } from './plugins/metrics.ts'
 import { createLoginLimit, rateLimitPlugin } from './plugins/rate-limit.ts'
 import { carryCausalTokens, identifyRequests, requestIdOf } from './plugins/request-context.ts'
 import { refuseCrossSite, sessionPlugin } from './plugins/session.ts'
-import { handleProblems, notFound } from './problem.ts'
+import { handleProblems, notFound, refuseBroken, refuseUnroutable } from './problem.ts'
 import { restaurantRoutes } from './restaurants/routes.ts'
 import { viewRestaurant } from './restaurants/schema.ts'
 import { sessionRoutes } from './sessions/routes.ts'
@@ -61,6 +61,8 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     // While it closes, what is still sent on open connections is answered, not refused: readiness failed long before.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => refuseUnroutable(error, request, reply, name),
+    clientErrorHandler: (error, socket) => refuseBroken(error, socket, name),
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   const secrets = config.SESSION_SECRET.split(',')
@@ -121,7 +123,8 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
       secrets,
       ttlSeconds: config.SESSION_TTL_SECONDS,
     })
-    api.setNotFoundHandler({ preHandler: api.rateLimit() }, notFound)
+    const finishApiMethods = refuseOtherMethods(api)
+    api.setNotFoundHandler(notFound)
     api.addHook('onSend', async (_request, reply) => {
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
     })
@@ -136,6 +139,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
         windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
       }),
     })
+    finishApiMethods()
   }
   await app.register(resources, { prefix: '/api' })
   finishMethods()
