@@ -72,10 +72,12 @@ const servers: Record<ServerName, Server> = {
 }
 
 // Debian keeps daemons where an ordinary user's PATH does not look; Homebrew's folder is missing from PATH in GUI shells.
-const furtherFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/opt/homebrew/bin', '/usr/local/bin']
+const foldersBesidePath = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/opt/homebrew/bin', '/usr/local/bin']
 
 export interface SearchOptions {
   env: NodeJS.ProcessEnv
+  /** Where to look after PATH. */
+  furtherFolders?: string[]
   /** The project's own folder of fetched binaries. */
   cacheDir: string
   tell: (message: string) => void
@@ -124,7 +126,11 @@ async function findBinary(name: ServerName, options: SearchOptions): Promise<Bin
   }
 
   const tried: string[] = []
-  for (const path of onPath(server.commands, env)) {
+  const folders = [
+    ...(env.PATH ?? '').split(delimiter).filter(Boolean),
+    ...(options.furtherFolders ?? foldersBesidePath),
+  ]
+  for (const path of executables(server.commands, folders)) {
     const result = await examine(server, path, 'PATH')
     if (typeof result !== 'string') return result
     tried.push(`${path} ${result}`)
@@ -152,8 +158,7 @@ async function findBinary(name: ServerName, options: SearchOptions): Promise<Bin
   }
 }
 
-function onPath(commands: string[], env: NodeJS.ProcessEnv): string[] {
-  const folders = [...(env.PATH ?? '').split(delimiter).filter(Boolean), ...furtherFolders]
+function executables(commands: string[], folders: string[]): string[] {
   const paths = commands.flatMap((command) => folders.map((folder) => join(folder, command)))
   return [...new Set(paths)].filter(isExecutable)
 }
