@@ -45,7 +45,12 @@ export const Problem = Type.Object(
 export function handleProblems(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError | DomainError, request, reply) => {
     const problem = toDomainError(error)
-    if (statusOf[problem.code] >= 500) request.log.error({ err: error }, problem.message)
+    request.reader.refused = true
+    if (statusOf[problem.code] >= 500) {
+      request.log.error({ err: error }, problem.message)
+      // What failed would fail again at the end of the answer, where the session is saved, and no handler is left then.
+      request.session = null as unknown as FastifyRequest['session']
+    }
     return sendProblem(request, reply, problem)
   })
   app.setNotFoundHandler(notFound)

@@ -40,6 +40,8 @@ export class Reader {
   tokenLost = false
   /** Whether the token says more than what is stored. */
   moved = false
+  /** Whether the answer is a refusal, which shows nothing of what was read or written. */
+  refused = false
   /** `cache`, or role and name of members, in the order they were read from. */
   readonly sources = new Set<string>()
   waitMs = 0

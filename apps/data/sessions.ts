@@ -36,6 +36,8 @@ export interface UnknownSession {
 export interface Sessions {
   /** For @fastify/session. */
   store: SessionStore
+  /** @throws DomainError `unavailable` while no session could be begun */
+  ping(): Promise<void>
   /**
    * Makes room for a session that is about to be saved; without this, saving it does nothing.
    * The oldest beyond {@link maxSessionsPerUser} ends.
@@ -212,6 +214,10 @@ export function createSessions(
 
   return {
     store: new SessionStore(redis, tokens, ttlSeconds, onError),
+    ping: () =>
+      translate(async () => {
+        await redis.ping()
+      }),
     open: (sid, content) =>
       translate(async () => {
         const others = await entries(content.userId)
