@@ -55,7 +55,11 @@ export interface Fleet {
 }
 
 /** Replicas of one service in this process, on a database of their own; limits are out of the way unless set. */
-export async function startFleet(settings: Record<string, string> = {}, count = 2): Promise<Fleet> {
+export async function startFleet(
+  settings: Record<string, string> = {},
+  count = 2,
+  open: () => Promise<Redis> = openRedis,
+): Promise<Fleet> {
   const config = readConfig({
     SESSION_SECRET: 'a secret of the tests and of nobody else',
     RATE_LIMIT_MAX: '1000000',
@@ -65,7 +69,7 @@ export async function startFleet(settings: Record<string, string> = {}, count = 
   })
   const mongo = await openMongo(newDatabaseName())
   await createIndexes(mongo.connection)
-  const redis = await openRedis()
+  const redis = await open()
   const replicas: App[] = []
   for (let number = 1; number <= count; number++) {
     replicas.push(
@@ -197,8 +201,8 @@ export async function eventually(
 }
 
 /** A fleet that ends with the test. */
-export async function fleetForTest(settings: Record<string, string> = {}, count = 2): Promise<Fleet> {
-  const fleet = await startFleet(settings, count)
+export async function fleetForTest(...args: Parameters<typeof startFleet>): Promise<Fleet> {
+  const fleet = await startFleet(...args)
   onTestFinished(() => fleet.close())
   return fleet
 }
