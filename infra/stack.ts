@@ -276,7 +276,12 @@ export class Stack {
   #note(): void {
     const launcher = identify(process.pid)
     if (!launcher) return
-    writeStackFile(this.#site.dataDir.path, { url: this.#url, launcher, processes: this.#all().flatMap(noted) })
+    try {
+      writeStackFile(this.#site.dataDir.path, { url: this.#url, launcher, processes: this.#all().flatMap(noted) })
+    } catch (error) {
+      // A full disk is no reason to end a stack that serves.
+      this.#tell(`stack.json is out of date: ${(error as Error).message}`)
+    }
   }
 }
 

@@ -9,8 +9,9 @@ const small = { version: '1.31.3', description: 'configure arguments: --without-
 
 test('names each replica', () => {
   const text = placeHttpConf(featuresOf(debian), [3001, 3002], 3100)
-  expect(text.match(/server 127\.0\.0\.1:\d+/g)).toEqual(['server 127.0.0.1:3001', 'server 127.0.0.1:3002'])
-  expect(text).toContain('least_conn;')
+  const [, upstream = ''] = /upstream app \{([^}]*)\}/.exec(text) ?? []
+  expect(upstream.match(/server 127\.0\.0\.1:\d+/g)).toEqual(['server 127.0.0.1:3001', 'server 127.0.0.1:3002'])
+  expect(upstream).toContain('least_conn;')
 })
 
 test('uses what the binary has, and nothing that it has not', () => {
