@@ -141,7 +141,7 @@ export function createConsistency(
       return {
         // Only the answer that is used has been seen.
         arrive() {
-          const shown = member ?? members.primary()
+          const shown = member ?? members.latestPrimary()
           const role = shown?.role ?? 'primary'
           noteRead(`${role} ${shown?.name ?? 'unknown'}`)
           observer?.read(role === 'secondary' ? 'secondary' : 'primary', freshness)
@@ -322,7 +322,7 @@ export function createConsistency(
         try {
           return await run({ session })
         } finally {
-          observer?.command('write', members.primary()?.name ?? 'unknown', (now() - startedMs) / 1000)
+          observer?.command('write', members.latestPrimary()?.name ?? 'unknown', (now() - startedMs) / 1000)
           // Also after a failure: the write may have happened, and if it has, its author must see it.
           if (session.operationTime) {
             currentReader()?.wrote(epoch, fromTimestamp(session.operationTime), session.clusterTime)

@@ -124,6 +124,9 @@ export interface Orders {
 
 export const creationKeyHours = 24
 
+// Once more after the key was released, and once more for each who releases it at the same moment.
+const maxPlacings = 5
+
 const hidden = { creation: 0, 'history.key': 0 } as const
 
 export function createOrders(connection: Connection, consistency: Consistency): Orders {
@@ -199,12 +202,13 @@ export function createOrders(connection: Connection, consistency: Consistency): 
           if (first && Date.now() - first.createdAt.getTime() < creationKeyHours * 3_600_000) {
             return answerAgain(first, creation)
           }
-          // The index knows the first one and the read does not: it went away again, or its key was just released.
-          if (!first || attempt > 0) {
+          if (attempt >= maxPlacings) {
             throw new DomainError('conflict', 'An order with this Idempotency-Key is still being placed', {
               cause: error,
             })
           }
+          // Somebody else has just released the key, or is about to: it may be free by now.
+          if (!first) continue
           await consistency.write((options) =>
             model.collection.updateOne(
               { _id: first._id, 'creation.key': creation.key },

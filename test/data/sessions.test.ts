@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { newId, newPublicId } from '../../apps/data/ids.ts'
-import { connectRedis, redisReady, watchRun } from '../../apps/data/redis.ts'
+import { connectRedis, type RedisRun, redisReady, watchRun } from '../../apps/data/redis.ts'
 import { createSessions, maxSessionsPerUser, newSid, type SessionContent } from '../../apps/data/sessions.ts'
 import { createTokens } from '../../apps/data/tokens.ts'
 import { openRedis, redisOptions } from '../support/api.ts'
@@ -9,8 +9,10 @@ import { benchForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
 let redis: Redis
+let run: RedisRun
 beforeAll(async () => {
   redis = await openRedis()
+  run = watchRun(redis)
 })
 afterAll(() => redis.disconnect())
 
@@ -19,7 +21,7 @@ const someUser = () => newId().toHexString()
 
 /** The store behind callbacks, as @fastify/session calls it. */
 function createStore(ttlSeconds = day, client = redis, onError = (_error: unknown) => {}) {
-  const tokens = createTokens(client, watchRun(client), bench.mongo)
+  const tokens = createTokens(client, client === redis ? run : watchRun(client), bench.mongo)
   const sessions = createSessions(client, tokens, ttlSeconds, onError)
   const { store } = sessions
   const call = <T>(run: (callback: (error: unknown, result?: T) => void) => unknown) =>
