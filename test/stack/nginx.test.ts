@@ -128,16 +128,20 @@ test('the configuration has no warnings', () => {
 })
 
 test('its places differ in addresses only', async () => {
-  const upstreamOf = (text: string) =>
-    (/upstream app \{([^}]*)\}/.exec(text)?.[1] ?? '')
+  const blockOf = (pattern: RegExp, text: string) =>
+    (pattern.exec(text)?.[1] ?? '')
       .split('\n')
       .map((line) => line.trim())
       .filter((line) => line !== '' && !line.startsWith('#'))
       .map((line) => line.replace(/^server \S+( resolve)?/, 'server'))
   const compose = await readFile(join(import.meta.dirname, '../../nginx/compose/place.http.conf'), 'utf8')
   const local = placeHttpConf({ version: '1.30', hasStubStatus: true, tempPaths: [] }, [3000], 3001)
-  expect(upstreamOf(compose)).toContain('least_conn;')
-  expect(upstreamOf(compose)).toEqual(upstreamOf(local))
+  const upstream = /upstream app \{([^}]*)\}/
+  expect(blockOf(upstream, compose)).toContain('least_conn;')
+  expect(blockOf(upstream, compose)).toEqual(blockOf(upstream, local))
+  const cache = /proxy_cache_path \S+ ([^;]*);/
+  expect(blockOf(cache, compose)).toEqual([expect.stringContaining('max_size=')])
+  expect(blockOf(cache, compose)).toEqual(blockOf(cache, local))
 })
 
 describe('a request that is passed on', () => {
@@ -226,9 +230,13 @@ describe('a request that is passed on', () => {
 
 describe('compression', () => {
   /** As it comes over the wire. */
-  function get(path: string, acceptEncoding: string): Promise<{ headers: IncomingMessage['headers']; body: Buffer }> {
+  function get(
+    path: string,
+    acceptEncoding: string,
+    more: Record<string, string> = {},
+  ): Promise<{ headers: IncomingMessage['headers']; body: Buffer }> {
     return new Promise((resolve, reject) => {
-      request(`${nginx.url}${path}`, { headers: { 'accept-encoding': acceptEncoding } }, (response) => {
+      request(`${nginx.url}${path}`, { headers: { 'accept-encoding': acceptEncoding, ...more } }, (response) => {
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.on('end', () => resolve({ headers: response.headers, body: Buffer.concat(chunks) }))
@@ -246,7 +254,8 @@ describe('compression', () => {
   })
 
   test('is left to replicas for what they keep compressed', async () => {
-    const { headers, body } = await get('/api/restaurants/0123456789abcdef01234567', 'gzip, br, zstd')
+    const session = { cookie: 'sid=abc' }
+    const { headers, body } = await get('/api/restaurants/0123456789abcdef01234567', 'gzip, br, zstd', session)
     expect(headers['content-encoding']).toBe('br')
     expect(brotliDecompressSync(body).toString()).toBe(list)
     expect(received()[0]?.headers['accept-encoding']).toBe('gzip, br, zstd')
@@ -276,6 +285,8 @@ describe('what replicas keep to themselves', () => {
     '/docsify',
     '/openapi.json/',
     '/.problem',
+    '/.edge',
+    '/.refresh',
     '//api/echo',
     '//healthz',
     '/api/../metrics',
@@ -451,6 +462,8 @@ test('the log has every request as JSON, the way it came, without what was searc
     status: 200,
     bytes: expect.any(Number),
     request_time: expect.any(Number),
+    cache: '',
+    served_by: '',
     upstream_addr: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
     upstream_status: '200',
     upstream_connect_time: expect.stringMatching(/^\d+\.\d+$/),
