@@ -3,7 +3,7 @@ import { DomainError } from '../domain/errors.ts'
 import { beginning, type ClusterTime, compare, fromTimestamp, later, toTimestamp } from './cluster-time.ts'
 import { type Member, now } from './members.ts'
 import type { Mongo } from './mongo.ts'
-import { currentReader, noteRead, type Reader } from './reader.ts'
+import { currentReader, noteRead, type Reader, refuseAbandoned } from './reader.ts'
 
 /**
  * How fresh a read must be. `latest` guards a decision and asks the primary; `any` shows data to somebody: never less
@@ -79,7 +79,7 @@ export interface Consistency {
   /** As {@link read} with `any`, for an answer that is kept: never less than `after`, and dated. */
   readDated<T>(after: ClusterTime | undefined, run: (options: ReadOptions) => Promise<T>): Promise<Dated<T>>
   /**
-   * Runs a write, acknowledged by the majority.
+   * Runs a write, acknowledged by the majority, unless nobody waits for it any more.
    * @throws DomainError `unavailable` when it is unknown whether the write happened: a retry with the same key settles it
    */
   write<T>(run: (options: WriteOptions) => Promise<T>): Promise<T>
@@ -317,6 +317,7 @@ export function createConsistency(
     readDated: (after, run) => translateOutage(() => readAny(after, run)),
     write: (run) =>
       translateOutage(async () => {
+        refuseAbandoned()
         const session = client.startSession({ causalConsistency: true }) as ClientSession
         const startedMs = now()
         try {

@@ -4,7 +4,7 @@ import { RedisStore } from 'connect-redis'
 import type { SessionData } from 'express-session'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
-import { currentReader } from './reader.ts'
+import { currentReader, refuseAbandoned } from './reader.ts'
 import type { Tokens } from './tokens.ts'
 
 /** One log-in of one user on one device. */
@@ -221,6 +221,7 @@ export function createSessions(
     open: (sid, content) =>
       translate(async () => {
         const others = await entries(content.userId)
+        refuseAbandoned()
         const repeated = others.filter(({ loginKey }) => loginKey === content.loginKey)
         const surplus = others.filter((entry) => !repeated.includes(entry)).slice(maxSessionsPerUser - 1)
         await end(
