@@ -58,6 +58,9 @@ export function createAnswerCheck(document: OpenApiDocument): AnswerCheck {
       if (wrong !== undefined && method !== 'HEAD') return wrong
     }
     const [path = ''] = url.split('?')
+    if (path.startsWith('/api/') && headers['cache-control'] !== 'no-store' && !isPublic(method, path, statusCode)) {
+      return 'it is private and may be stored'
+    }
     const found = paths.find(({ fits }) => fits.test(path))
     const operation = found && document.paths[found.path]?.[method.toLowerCase()]
     if (!found || !operation) return undefined
@@ -82,6 +85,11 @@ export function createAnswerCheck(document: OpenApiDocument): AnswerCheck {
       throw new Error(`${method} ${url}: ${wrong}\n${statusCode} ${JSON.stringify(headers)}\n${body.slice(0, 2_000)}`)
     }
   }
+}
+
+/** What caches may share. */
+function isPublic(method: string, path: string, status: number): boolean {
+  return ['GET', 'HEAD'].includes(method) && /^\/api\/restaurants(\/[0-9a-f]{24})?$/.test(path) && status < 400
 }
 
 function wrongAboutProblem({ statusCode, headers, body }: LightMyRequestResponse): string | undefined {
