@@ -193,8 +193,10 @@ export function createConsistency(
     }
     if (reader?.tokenLost) return fallBack('token-lost')
     const candidates = shuffle(members.secondaries())
-    const fresh = candidates.find((member) =>
-      needs ? compare(member.committed, needs) >= 0 : members.stalenessMs(member) <= maxStalenessMs,
+    // What a reader has seen is one bound, what anybody may be shown another: a member that comes back may keep the first
+    // and not the second.
+    const fresh = candidates.find(
+      (member) => (!needs || compare(member.committed, needs) >= 0) && members.stalenessMs(member) <= maxStalenessMs,
     )
     if (fresh) return hedged(fresh, read, run, fallBack)
     const nearest = candidates.reduce<Member | undefined>(
