@@ -92,6 +92,7 @@ async function check(stack: Stack, options: CheckOptions): Promise<Result & { vi
   try {
     const people = await settleIn(newcomers, options)
     say(`${options.users} customers and ${people.owners.length} owners are there`)
+    tally.open()
     const startedAt = recorder.now()
     const closing = AbortSignal.any([AbortSignal.timeout(options.seconds * 1_000), interrupted.signal])
     const closed = new AbortController()

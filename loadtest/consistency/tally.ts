@@ -56,16 +56,20 @@ export class Tally {
   readonly unexplained: Call[] = []
   readonly slowReads: Call[] = []
   unexplainedCount = 0
-  #isClosed = false
+  #isOpen = false
   #lastSuccess: Partial<Record<Group, { at: number; fault: string | null }>> = {}
 
-  /** What comes after the run is no part of it. */
+  /** What comes before and after the run is no part of it. */
+  open(): void {
+    this.#isOpen = true
+  }
+
   close(): void {
-    this.#isClosed = true
+    this.#isOpen = false
   }
 
   add(call: Call): void {
-    if (this.#isClosed) return
+    if (!this.#isOpen) return
     if (call.op === 'fault') {
       const tally = this.#of(call.fault)
       tally.times++
