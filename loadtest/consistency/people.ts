@@ -55,6 +55,9 @@ const customerWeights = {
   revoke: 0.12,
 }
 
+/** Of a device that never waits for a write, so that somebody reads while nobody can write. */
+const watcherWeights = { ...customerWeights, place: 0, cancel: 0, revoke: 0 }
+
 const ownerWeights = { name: 8, menu: 8, restaurant: 32, search: 8, queue: 18, advance: 26 }
 
 /** Does this again and again until the town closes; waits a little where the stack is in trouble. */
@@ -90,13 +93,14 @@ async function logIn(town: Town, device: Device): Promise<void> {
   }
 }
 
-/** Orders, cancels, and looks whether it shows. */
-export function liveAsCustomer(town: Town, customer: Customer, device: Device): Promise<void> {
+/** Orders, cancels, and looks whether it shows; a watcher only looks. */
+export function liveAsCustomer(town: Town, customer: Customer, device: Device, isWatcher: boolean): Promise<void> {
   const { chance } = town
   const { recent, devices } = customer
+  const weights = isWatcher ? watcherWeights : customerWeights
   const known = new Map<string, Shown>()
   return keepDoing(town, async () => {
-    switch (chance.weighted(customerWeights)) {
+    switch (chance.weighted(weights)) {
       case 'place':
         return placeUntilKnown(town, customer, device, chance.pick(town.places))
       case 'cancel': {

@@ -68,6 +68,10 @@ export class Tally {
     this.#isOpen = false
   }
 
+  get hasErrors(): boolean {
+    return [...this.faults.values()].some(({ errors }) => errors.size > 0)
+  }
+
   add(call: Call): void {
     if (!this.#isOpen) return
     if (call.op === 'fault') {
