@@ -191,7 +191,7 @@ export class OrderJudge {
   #queue(call: CallOf<'list-queue'>, user: string, page: OrderPage): void {
     const queue = this.#queueOf(call.key)
     const shown = new Map(page.orders.map((order) => [order.id, order.status]))
-    const last = page.complete ? 'g' : (page.orders.at(-1)?.id ?? '')
+    const last = page.complete ? '\uffff' : (page.orders.at(-1)?.id ?? '')
     const isExplained = (id: string) => () => (this.#leftAt.get(id) ?? Number.POSITIVE_INFINITY) <= call.end
 
     for (const id of queue.open.upTo(last)) {
