@@ -222,7 +222,7 @@ export function liveAsLurker(town: Town, device: Device, own: Place | undefined)
       await device.search(chance.pick(town.places))
       return look(town, device, chance.pick(town.places), known)
     },
-    () => chance.between(500, 4_000),
+    () => chance.between(500, 12_000),
   )
 }
 

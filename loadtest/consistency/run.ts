@@ -132,13 +132,13 @@ type People = Awaited<ReturnType<typeof settleIn>>
 /** Customers, busy owners, owners and customers who only look now and then, and people without an account. */
 async function settleIn(newcomers: Newcomers, { users }: CheckOptions) {
   const busy = Math.max(2, Math.round(users / 6))
-  const idle = 2
+  const idle = { customers: 6, owners: 2 }
   const range = (length: number) => Array.from({ length }, (_, index) => index + 1)
   const [customers, lurkers, owners, idleOwners] = await Promise.all([
     inTurn(range(users), (number) => newcomers.customer(number)),
-    inTurn(range(idle), (number) => newcomers.customer(users + number)),
+    inTurn(range(idle.customers), (number) => newcomers.customer(users + number)),
     inTurn(range(busy), (number) => newcomers.owner(number, { isCareful: number % 3 === 0, devices: 2 })),
-    inTurn(range(idle), (number) => newcomers.owner(busy + number, { isCareful: false, devices: 1 })),
+    inTurn(range(idle.owners), (number) => newcomers.owner(busy + number, { isCareful: false, devices: 1 })),
   ])
   const visitors = range(4).map((number) => newcomers.stranger(`visitor-${number}`))
   const guests = range(2).map((number) => newcomers.stranger(`guest-${number}`))
