@@ -21,7 +21,9 @@ const groupOf: Partial<Record<Op, Group>> = {
 }
 
 /** Refusals that belong to the game: a lost race for an order, a tag that is not the latest, a session that was revoked. */
-const expected = new Set([401, 409, 412])
+function isExpected({ op, status }: Call): boolean {
+  return status === 401 || status === 409 || status === 412 || (op === 'revoke' && status === 404)
+}
 
 export const slowReadMs = 500
 const keptExamples = 100
@@ -92,7 +94,7 @@ export class Tally {
     spread.add(timeMs)
     if (call.outcome === 'ok') {
       this.#succeed(call, group)
-    } else if (!expected.has(call.status)) {
+    } else if (!isExpected(call)) {
       const error = `${group} ${call.status || 'no answer'} ${call.code ?? ''}`.trim()
       tally.errors.set(error, (tally.errors.get(error) ?? 0) + 1)
       const isFault = call.status === 0 || call.status > 500
