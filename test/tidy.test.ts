@@ -61,7 +61,8 @@ describe('the tree', () => {
 
   test('keeps each library in the folder that knows it', () => {
     const owners: [RegExp, string[]][] = [
-      [/^(mongoose|ioredis|connect-redis)$/, ['apps/data', 'test']],
+      [/^mongoose$/, ['apps/data', 'loadtest', 'test']],
+      [/^(ioredis|connect-redis)$/, ['apps/data', 'test']],
       [/^(fastify|fastify-plugin|@fastify\/.*)$/, ['apps/api', 'loadtest', 'test']],
       [/^(?!node:)[@a-z]/, ['apps/data', 'apps/api', 'apps/setup', 'loadtest', 'test']],
     ]
