@@ -9,19 +9,14 @@ import process from 'node:process'
 
 const root = join(import.meta.dirname, '..')
 
-/** Runs every check, also after one has failed. Their output goes to the terminal. */
-export function check(): boolean {
-  const steps = [
-    ['tsc', []],
-    ['biome', ['check', '--error-on-warnings']],
-  ] as const
-  return steps
-    .map(([command, args]) => {
-      process.stdout.write(`check: ${command}\n`)
-      const { status } = spawnSync(join(root, 'node_modules/.bin', command), args, { cwd: root, stdio: 'inherit' })
-      return status === 0
-    })
-    .every(Boolean)
-}
+const steps = [
+  ['tsc', []],
+  ['biome', ['check', '--error-on-warnings']],
+] as const
 
-if (import.meta.main) process.exitCode = check() ? 0 : 1
+// Every one, also after one has failed.
+const statuses = steps.map(([command, args]) => {
+  process.stdout.write(`check: ${command}\n`)
+  return spawnSync(join(root, 'node_modules/.bin', command), args, { cwd: root, stdio: 'inherit' }).status
+})
+process.exitCode = statuses.every((status) => status === 0) ? 0 : 1

@@ -6,12 +6,12 @@
  *
  * The last line says `N passed, N failed`.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import process from 'node:process'
-import { check } from './check.ts'
 
-if (!check()) {
+const checked = spawnSync(process.execPath, [join(import.meta.dirname, 'check.ts')], { stdio: 'inherit' })
+if (checked.status !== 0) {
   process.stdout.write('0 passed, 1 failed\n')
   process.exit(1)
 }
