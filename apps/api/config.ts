@@ -81,7 +81,7 @@ export const settings = Type.Object({
   REDIS_COMMAND_TIMEOUT_MS: Type.Integer({
     default: 200,
     ...milliseconds,
-    description: 'Time after which a Redis command fails',
+    description: 'Silence after which Redis counts as frozen, and everything that waits for it fails',
   }),
   SESSION_SECRET: Type.String({
     minLength: 32,

@@ -3,29 +3,58 @@ import { Redis } from 'ioredis'
 export interface RedisOptions {
   url: string
   password?: string | undefined
-  /** After this a command fails, so that a frozen Redis never holds a request. */
+  /** Silence after which Redis counts as frozen: so long it may hold a request, and not again before it answers. */
   commandTimeoutMs: number
   onError?: (error: Error) => void
 }
 
 /**
- * One client for all that a replica asks of Redis. Commands sent in the same tick travel together; a command fails at
- * once while there is no connection and after `commandTimeoutMs` while there is no answer. Reconnects for as long as
- * it is not closed.
+ * One client for all that a replica asks of Redis. Commands sent in the same tick travel together. A command fails at
+ * once while there is no connection; when Redis is silent for `commandTimeoutMs`, the connection is given up, and with it
+ * everything that waits. Reconnects for as long as it is not closed.
  */
 export function connectRedis(options: RedisOptions): Redis {
   const redis = new Redis(options.url, {
     ...(options.password === undefined ? {} : { password: options.password }),
     enableAutoPipelining: true,
     enableOfflineQueue: false,
-    commandTimeout: options.commandTimeoutMs,
     connectTimeout: 2_000,
-    maxRetriesPerRequest: 1,
+    // A command that may have been done is not sent again: counters would count twice.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
     // Jitter keeps a fleet from returning in one instant to a Redis that has just come back.
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000) * (0.5 + Math.random() / 2),
   })
   redis.on('error', (error) => options.onError?.(error))
+  watchSilence(redis, options.commandTimeoutMs)
   return redis
+}
+
+const ticksOfSilence = 5
+
+/**
+ * Asks again and again, and gives the connection up when there is no answer. Time is counted in ticks, not by the clock
+ * as ioredis's `commandTimeout` does: when this process itself is held up, the answers are there already and have just
+ * not been read, and its timers would fail them all.
+ */
+function watchSilence(redis: Redis, silenceMs: number): void {
+  let silentTicks: number | undefined
+  const answered = () => {
+    silentTicks = undefined
+  }
+  const timer = setInterval(() => {
+    if (redis.status === 'end') return clearInterval(timer)
+    // Until it is ready, commands fail anyhow; a frozen one lets nobody get so far.
+    if (redis.status !== 'ready') return answered()
+    if (silentTicks === undefined) {
+      silentTicks = 0
+      redis.ping().then(answered, answered)
+    } else if (++silentTicks >= ticksOfSilence) {
+      answered()
+      redis.stream.destroy()
+    }
+  }, silenceMs / ticksOfSilence)
+  timer.unref()
 }
 
 /** Resolves when the first connection is usable, rejects after `timeoutMs`. */
