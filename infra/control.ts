@@ -91,10 +91,14 @@ export function askLauncher(
   onLine: (line: AnswerLine & Partial<StackStatus>) => void,
 ): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
+    const fail = (error: NodeJS.ErrnoException) => {
+      const isAbsent = ['ENOENT', 'ENOTDIR', 'ECONNREFUSED'].includes(error.code ?? '')
+      reject(isAbsent ? new NotRunning() : new Failure(`The launcher on ${dataDir} cannot be asked: ${error.message}`))
+    }
     try {
       enter(dataDir)
-    } catch {
-      return reject(new NotRunning())
+    } catch (error) {
+      return fail(error as Error)
     }
     let exitCode: number | undefined
     const call = request({ socketPath: socketName, method, path, agent: false }, (response) => {
@@ -112,9 +116,7 @@ export function askLauncher(
       response.on('close', () => resolve(exitCode))
       response.on('error', () => resolve(exitCode))
     })
-    call.on('error', (error: NodeJS.ErrnoException) => {
-      reject(['ENOENT', 'ECONNREFUSED'].includes(error.code ?? '') ? new NotRunning() : error)
-    })
+    call.on('error', fail)
     call.end()
   })
 }

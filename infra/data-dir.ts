@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  existsSync,
   linkSync,
   mkdirSync,
   readdirSync,
@@ -9,7 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Failure } from './failure.ts'
 import { identify, isRunning, type ProcessIdentity } from './process-table.ts'
 
@@ -46,11 +47,11 @@ export function dataDirAt(path: string): DataDir {
 export function openDataDir(path: string, memberNames: string[]): DataDir {
   try {
     // Secrets and orders lie in it: it is nobody else's to read.
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeFolder(path)
     const dataDir = dataDirAt(realpathSync(path))
     const { secrets, logs, nginx, redis, member } = dataDir
     for (const folder of [secrets, logs, nginx, redis, ...memberNames.map(member)]) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      makeFolder(folder)
     }
     // A copy of a data directory may have lost the modes, and mongod refuses a key file that others can read.
     for (const name of readdirSync(secrets)) chmodSync(join(secrets, name), 0o600)
@@ -61,6 +62,13 @@ export function openDataDir(path: string, memberNames: string[]): DataDir {
   } catch (error) {
     throw new Failure(`The data directory ${path} cannot be used: ${(error as Error).message}`)
   }
+}
+
+/** Node's own recursive mkdir never returns where a file system refuses a folder by ENOENT, as /proc does. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  if (!existsSync(dirname(path))) makeFolder(dirname(path))
+  mkdirSync(path, { mode: 0o700 })
 }
 
 const lockPath = (dataDir: string) => join(dataDir, 'lock.json')

@@ -3,6 +3,9 @@ import type { ServerName } from './binaries.ts'
 
 type System = 'debian' | 'fedora' | 'macos' | 'other'
 
+/** What the loader of Linux says of a binary that it cannot start. */
+export const missingLibrary = 'error while loading shared libraries'
+
 /**
  * How to get servers that were not found: one command for this system, and containers as the other way.
  *
@@ -26,7 +29,7 @@ function commandFor(missing: ServerName[], tried: string, system: System): strin
   if (system === 'other') return undefined
   const install = { debian: 'sudo apt-get install -y', fedora: 'sudo dnf install -y' }[system]
   if (tried.includes('no Python 3 with pip')) return `${install} python3-pip`
-  if (tried.includes('error while loading shared libraries')) {
+  if (tried.includes(missingLibrary)) {
     return `${install} ${{ debian: 'libcurl4 libssl3', fedora: 'libcurl openssl-libs' }[system]}`
   }
   const packages = missing.filter((name) => name !== 'mongod').map((name) => packageNames[system][name])

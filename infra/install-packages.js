@@ -1,12 +1,14 @@
 // Plain JavaScript for Node 20: this runs before Node 24 is there.
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const lockBeatMs = 2_000
 const lockStaleMs = 15_000
 const lockWaitMs = 10 * 60_000
+const npmEndMs = 5_000
+const npmPidFile = 'npm.pid'
 
 /**
  * Installs the npm packages if what lies in node_modules is not what package-lock.json says. Two at once: the second
@@ -26,8 +28,9 @@ export async function installPackages(root, needs) {
     reason = reasonToInstall(root, needs)
     if (!reason) return undefined
     process.stdout.write(`Installing the npm packages: ${reason}. This takes a minute at most on a fast line.\n`)
-    // NODE_ENV=production or a user's npm settings must not leave out what the scripts need.
-    const kinds = ['--include=dev', '--include=optional']
+    // NODE_ENV=production or a user's npm settings must not leave out what the scripts need. Warnings are of packages that
+    // want Node 24, which is what they get.
+    const kinds = ['--include=dev', '--include=optional', '--loglevel=error']
     if ((await runNpm(root, ['ci', ...kinds], lock)) === 0) return undefined
     process.stdout.write('npm ci did not succeed; trying npm install.\n')
     if ((await runNpm(root, ['install', ...kinds], lock)) === 0) return undefined
@@ -98,18 +101,27 @@ function holdLock(path) {
     clearInterval(beat)
     rmSync(path, { recursive: true, force: true })
   }
-  return { release }
+  return { release, noteNpm: (pid) => writeFileSync(join(path, npmPidFile), `${pid}`) }
 }
 
-/** A holder that was killed no longer touches its lock. */
+/** A holder that was killed no longer touches its lock; the npm that it started may still be at work. */
 function dropStaleLock(path) {
   try {
-    if (Date.now() - statSync(path).mtimeMs < lockStaleMs) return
+    if (Date.now() - statSync(path).mtimeMs < lockStaleMs || isNpmRunning(path)) return
     const aside = `${path}.${process.pid}`
     renameSync(path, aside)
     rmSync(aside, { recursive: true, force: true })
   } catch (error) {
     if (error.code !== 'ENOENT') throw error
+  }
+}
+
+function isNpmRunning(lockPath) {
+  try {
+    process.kill(Number(readFileSync(join(lockPath, npmPidFile), 'utf8')), 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
   }
 }
 
@@ -120,15 +132,22 @@ function runNpm(root, args, lock) {
   const [command, ...before] = isNpm ? [npmNode || process.execPath, npmScript] : ['npm']
   return new Promise((resolve) => {
     const child = spawn(command, [...before, ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
-    const stop = (signal) => {
-      child.kill(signal)
-      lock.release()
-      process.exit(1)
+    if (child.pid) lock.noteNpm(child.pid)
+    let isInterrupted = false
+    const interrupt = () => {
+      isInterrupted = true
+      child.kill('SIGTERM')
+      // npm takes its time to undo what it has begun, and the next start must not meet it.
+      setTimeout(() => child.kill('SIGKILL'), npmEndMs).unref()
     }
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
-    for (const signal of signals) process.once(signal, stop)
+    for (const signal of signals) process.on(signal, interrupt)
     const end = (status) => {
-      for (const signal of signals) process.removeListener(signal, stop)
+      for (const signal of signals) process.removeListener(signal, interrupt)
+      if (isInterrupted) {
+        lock.release()
+        process.exit(1)
+      }
       resolve(status)
     }
     child.on('error', (error) => {

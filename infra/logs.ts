@@ -1,4 +1,5 @@
 import {
+  appendFileSync,
   closeSync,
   copyFileSync,
   existsSync,
@@ -14,10 +15,26 @@ import { join } from 'node:path'
 const rotateBytes = 10 * 2 ** 20
 const boundBytes = 50 * 2 ** 20
 
-/** Opens a log for a child to append to; one that has grown long is put aside first, in place of the one before. */
-export function openLog(path: string): number {
-  if (existsSync(path) && statSync(path).size > rotateBytes) renameSync(path, `${path}.1`)
-  return openSync(path, 'a', 0o600)
+/**
+ * Opens a log for a child to append to; one that has grown long is put aside first, in place of the one before.
+ * Returns `ignore` where the disk does not let it: a child without a log is better than none.
+ */
+export function openLog(path: string): number | 'ignore' {
+  try {
+    if (existsSync(path) && statSync(path).size > rotateBytes) renameSync(path, `${path}.1`)
+    return openSync(path, 'a', 0o600)
+  } catch {
+    return 'ignore'
+  }
+}
+
+/** Adds a line to a log, if the disk lets it. */
+export function appendLine(path: string, line: string): void {
+  try {
+    appendFileSync(path, `${line}\n`, { mode: 0o600 })
+  } catch {
+    // What is logged is not worth an end of what is done.
+  }
 }
 
 /**
@@ -25,10 +42,14 @@ export function openLog(path: string): number {
  * hold them open; what is written in between is lost.
  */
 export function boundLogs(dir: string): void {
-  for (const name of readdirSync(dir)) {
+  for (const name of existsSync(dir) ? readdirSync(dir) : []) {
     const path = join(dir, name)
-    if (!name.endsWith('.log') || statSync(path).size <= boundBytes) continue
-    copyFileSync(path, `${path}.1`)
+    if (!name.endsWith('.log') || (statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= boundBytes) continue
+    try {
+      copyFileSync(path, `${path}.1`)
+    } catch {
+      // The disk may be full by this very log: it is cut all the same.
+    }
     truncateSync(path)
   }
 }

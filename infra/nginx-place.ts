@@ -23,7 +23,11 @@ export function featuresOf({ version, description }: Pick<Binary, 'version' | 'd
 const serverOptions = 'max_fails=1 fail_timeout=1s'
 const idleConnections = 64
 
-/** What `nginx.conf` includes in its http context on this machine. Paths are relative to the data directory's nginx folder. */
+/**
+ * What `nginx.conf` includes in its http context on this machine. Paths are relative to the data directory's nginx folder.
+ *
+ * @param statusPort where Nginx listens for itself: for the second pass of its edge cache, and with its status
+ */
 export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], statusPort: number): string {
   const lines = [
     'upstream app {',
@@ -33,6 +37,8 @@ export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], s
     `  keepalive ${idleConnections};`,
     '  keepalive_timeout 60s;',
     '}',
+    `upstream edge { server ${host}:${statusPort}; }`,
+    'proxy_cache_path tmp/edge keys_zone=edge:4m max_size=64m inactive=15s use_temp_path=off manager_files=1000;',
     'access_log ../logs/access.log access_json buffer=32k flush=1s;',
     ...features.tempPaths.map((directive) => `${directive} tmp/${directive};`),
     // After a reload old workers close their connections. A client that has sent its next request by then must read an
@@ -40,16 +46,10 @@ export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], s
     'lingering_close always;',
   ]
   // A reload closes idle connections of clients; a request that is just under way on one would be lost.
-  if (!isOlder(features.version, '1.27.4')) lines.push('keepalive_min_timeout 2s;')
-  if (features.hasStubStatus) {
-    lines.push(
-      'server {',
-      `  listen ${host}:${statusPort};`,
-      '  access_log off;',
-      '  location = /status { stub_status; }',
-      '}',
-    )
-  }
+  if (!isOlder(features.version, '1.27.4')) lines.push('keepalive_min_timeout 1s;')
+  lines.push('server {', `  listen ${host}:${statusPort};`, '  access_log off;', '  include edge.server.conf;')
+  if (features.hasStubStatus) lines.push('  location = /status { stub_status; }')
+  lines.push('}')
   return `${lines.join('\n')}\n`
 }
 

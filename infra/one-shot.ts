@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { appendFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { appendLine } from './logs.ts'
 
 export interface OneShot {
   command: string
@@ -29,7 +29,7 @@ export async function runOnce(
     createInterface({ input: stream }).on('line', (line) => {
       lines.push(line)
       if (lines.length > 200) lines.shift()
-      if (logPath) appendFileSync(logPath, `${line}\n`, { mode: 0o600 })
+      if (logPath) appendLine(logPath, line)
       onLine?.(line)
     })
   }

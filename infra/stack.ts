@@ -156,11 +156,17 @@ export class Stack {
 
   async #setUp(signal: AbortSignal): Promise<void> {
     const logPath = join(this.#site.dataDir.logs, 'setup.log')
+    const tooLong = new AbortController()
+    const timer = setTimeout(() => {
+      tooLong.abort(
+        new Failure(`The database was not set up within ${setupWithinMs / 60_000} minutes; see ${logPath}.`),
+      )
+    }, setupWithinMs)
     const { status, lines } = await runOnce(setupCommand(this.#site), {
-      signal: AbortSignal.any([signal, AbortSignal.timeout(setupWithinMs)]),
+      signal: AbortSignal.any([signal, tooLong.signal]),
       onLine: (line) => this.#tell(`  ${line}`),
       logPath,
-    })
+    }).finally(() => clearTimeout(timer))
     if (status !== 0) {
       throw new Failure(
         `The database could not be set up (exit status ${status}); ${logPath}:\n${lines.slice(-15).join('\n')}`,
@@ -224,7 +230,11 @@ export class Stack {
       const master = this.#nginx.identity?.pid
       if (master !== undefined) await reloadNginx(this.#site, master, workerDrainMs, signal)
     } catch (error) {
-      if (!signal.aborted) await configureNginx(this.#site, portsOf(before), signal)
+      if (!signal.aborted) {
+        await configureNginx(this.#site, portsOf(before), signal)
+        // New workers that come up too late must not serve by what has just been taken back.
+        if (this.#nginx.identity) process.kill(this.#nginx.identity.pid, 'SIGHUP')
+      }
       throw error
     }
     for (const app of before) this.#passing.add(app)
@@ -276,7 +286,12 @@ export class Stack {
   #note(): void {
     const launcher = identify(process.pid)
     if (!launcher) return
-    writeStackFile(this.#site.dataDir.path, { url: this.#url, launcher, processes: this.#all().flatMap(noted) })
+    try {
+      writeStackFile(this.#site.dataDir.path, { url: this.#url, launcher, processes: this.#all().flatMap(noted) })
+    } catch (error) {
+      // A full disk is no reason to end a stack that serves.
+      this.#tell(`stack.json is out of date: ${(error as Error).message}`)
+    }
   }
 }
 

@@ -125,7 +125,7 @@ export class Supervised {
     const log = openLog(logPath)
     // Its own process group: a Ctrl-C of the terminal reaches the launcher alone, which then decides the order.
     const child = spawn(command, args, { env, cwd, detached: true, stdio: ['ignore', log, log] })
-    closeSync(log)
+    if (log !== 'ignore') closeSync(log)
     const exited = new Promise<string>((resolve) => {
       child.on('error', (error) => {
         if (child.pid === undefined) resolve(error.message)

@@ -27,7 +27,7 @@ export interface Ports {
   apps: { first: number; last: number }
 }
 
-export function mongoUrl(ports: Ports): string {
+function mongoUrl(ports: Ports): string {
   return `mongodb://${ports.mongo.map((port) => `${host}:${port}`).join(',')}/${database}?replicaSet=${replicaSet}`
 }
 

@@ -81,22 +81,25 @@ async function main(): Promise<number> {
 
 /** Everything that can be checked and found before the first process is started. */
 async function prepare(options: StartOptions, dataDir: DataDir): Promise<Site> {
-  const problems = ensureSecrets(dataDir.secrets, process.env)
-  if (problems.length > 0) throw new Failure(problems.join('\n'))
   const publicAddresses = await claimPublicPort(options.port)
   const ports = await claimPorts(dataDir.path, options.port)
   const { signal } = stopping
   const site = { root, dataDir, publicPort: options.port, publicAddresses, ports, env: process.env }
   const cacheDir = resolve(root, process.env.BRIGADE_CACHE_DIR || '.cache')
-  const [check, binaries] = await Promise.all([
-    runOnce(replicaCheck(site), { signal }),
-    findBinaries({ env: process.env, cacheDir, tell: (message) => tell(`  ${message}`), signal }),
-  ])
-  if (check.status !== 0) throw new Failure(`The settings are not right:\n${check.lines.join('\n')}`)
+  await checkSettings(site, signal)
+  const binaries = await findBinaries({ env: process.env, cacheDir, tell: (message) => tell(`  ${message}`), signal })
   for (const [name, { path, version, source }] of Object.entries(binaries)) {
     tell(`  ${name} ${version} (${source === 'PATH' ? path : source})`)
   }
   return { ...site, binaries }
+}
+
+/** @throws Failure that names every setting that is not right */
+async function checkSettings(site: Omit<Site, 'binaries'>, signal: AbortSignal): Promise<void> {
+  const problems = ensureSecrets(site.dataDir.secrets, process.env)
+  const check = await runOnce(replicaCheck(site, problems.length === 0), { signal })
+  if (check.status !== 0) problems.unshift(...check.lines)
+  if (problems.length > 0) throw new Failure(problems.join('\n'))
 }
 
 /** Returns the loopback addresses on which Nginx can listen. */

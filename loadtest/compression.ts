@@ -15,7 +15,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { constants } from 'node:zlib'
+import { brotliCompressSync, constants } from 'node:zlib'
 import compress from '@fastify/compress'
 import autocannon from 'autocannon'
 import Fastify from 'fastify'
@@ -41,6 +41,8 @@ interface Variant {
   expected: string | undefined
   /** Level of Nginx's gzip; without it, Nginx passes on what the client accepts and the replica compresses. */
   nginxLevel?: number
+  /** The replica sends what it compressed before, once. */
+  stored?: true
 }
 
 const variants: Variant[] = [
@@ -48,6 +50,7 @@ const variants: Variant[] = [
   { name: 'replica, gzip', accept: 'gzip', expected: 'gzip' },
   { name: 'replica, brotli 4', accept: 'gzip, deflate, br', expected: 'br' },
   { name: 'replica, zstd', accept: 'gzip, deflate, br, zstd', expected: 'zstd' },
+  { name: 'replica, stored as brotli 9', accept: 'gzip, deflate, br', expected: 'br', stored: true },
   { name: 'Nginx, gzip 1', accept: 'gzip, deflate, br, zstd', expected: 'gzip', nginxLevel: 1 },
   { name: 'Nginx, gzip 2', accept: 'gzip, deflate, br, zstd', expected: 'gzip', nginxLevel: 2 },
   { name: 'Nginx, gzip 6', accept: 'gzip, deflate, br, zstd', expected: 'gzip', nginxLevel: 6 },
@@ -87,7 +90,7 @@ async function table(body: Body, ports: number[], pids: number[]): Promise<strin
   // Round 0 warms up and is not counted.
   for (let round = 0; round <= rounds; round++) {
     for (const [index, variant] of variants.entries()) {
-      const url = `http://127.0.0.1:${ports[index]}${body.path}`
+      const url = `http://127.0.0.1:${ports[index]}${body.path}${variant.stored ? '/stored' : ''}`
       if (round === 0) bytesOf.set(variant, await bytesOnTheWire(url, variant))
       const before = cpuMilliseconds(pids)
       const result = await autocannon({
@@ -148,7 +151,10 @@ async function replica(): Promise<void> {
   for (const { path, restaurants } of bodies) {
     const items = Array.from({ length: restaurants }, (_, index) => restaurant(index))
     const text = JSON.stringify(restaurants === 1 ? items[0] : { items, nextCursor: id('cursor') })
-    app.get(path, (_request, reply) => reply.type('application/json; charset=utf-8').send(text))
+    const json = 'application/json; charset=utf-8'
+    app.get(path, (_request, reply) => reply.type(json).send(text))
+    const stored = brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } })
+    app.get(`${path}/stored`, (_request, reply) => reply.type(json).header('content-encoding', 'br').send(stored))
   }
   await app.listen({ host: '127.0.0.1', port: 0 })
   process.once('disconnect', () => process.exit())

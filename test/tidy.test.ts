@@ -79,14 +79,7 @@ describe('the tree', () => {
 
   test('has no module that nothing uses', () => {
     const mentioned = new Set(sources.flatMap((path) => importsOf(path)))
-    const elsewhere = filesBelow(
-      'package.json',
-      'docker-compose.yml',
-      'infra',
-      '.ci',
-      'test/vitest.config.ts',
-      'README.md',
-    )
+    const elsewhere = filesBelow('package.json', 'docker-compose.yml', 'infra', '.ci', 'test', '*README.md')
       .map(read)
       .join('\n')
     const unused = sources.filter(
@@ -95,7 +88,8 @@ describe('the tree', () => {
         !/\.(test|d)\.ts$/.test(path) &&
         // Programs are started, not imported.
         !elsewhere.includes(path) &&
-        !elsewhere.includes(`support/${relative('test/support', path)}`),
+        !elsewhere.includes(`'${relative('test', path)}'`) &&
+        !elsewhere.includes(`./${relative('test', path)}`),
     )
     expect(unused).toEqual([])
   })
@@ -138,6 +132,14 @@ describe('the documentation', () => {
       return [`# ${description}.${file}`, `${value === undefined ? '' : '# '}${name}=${value ?? ''}`, '']
     })
     expect(read('.env.example')).toContain(lines.join('\n').trim())
+  })
+
+  test('hands every setting of a replica through docker compose', () => {
+    const [, app = ''] = read('docker-compose.yml').split('\n  app:\n')
+    const [service = ''] = app.split(/\n {2}\w/)
+    const missing = Object.keys(settingFacts).filter((name) => !new RegExp(`^ {6}${name}(_FILE)?:`, 'm').test(service))
+    // Its default, which is the user that the setup makes.
+    expect(missing).toEqual(['MONGO_USER'])
   })
 
   test('lists every error code with its status in the README', () => {

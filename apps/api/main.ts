@@ -1,4 +1,4 @@
-import { lookup, reverse } from 'node:dns/promises'
+import { lookup, resolvePtr } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import closeWithGrace from 'close-with-grace'
@@ -74,7 +74,8 @@ async function ownName(setting: string): Promise<string> {
   if (setting !== 'dns') return setting || hostname()
   try {
     const { address } = await lookup(hostname())
-    const [found = ''] = await reverse(address)
+    // Not by `reverse`, which finds the random name in /etc/hosts and asks no further.
+    const [found = ''] = await resolvePtr(`${address.split('.').reverse().join('.')}.in-addr.arpa`)
     return /([a-z]+-\d+)(?:\.|$)/.exec(found)?.[1] ?? hostname()
   } catch {
     return hostname()

@@ -1,3 +1,6 @@
+import { randomBytes } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { DomainError, type ErrorCode, type FieldError } from '../domain/errors.ts'
@@ -42,14 +45,61 @@ export const Problem = Type.Object(
 export function handleProblems(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError | DomainError, request, reply) => {
     const problem = toDomainError(error)
-    if (statusOf[problem.code] >= 500) request.log.error({ err: error }, problem.message)
+    request.reader.refused = true
+    if (statusOf[problem.code] >= 500) {
+      request.log.error({ err: error }, problem.message)
+      // What failed would fail again at the end of the answer, where the session is saved, and no handler is left then.
+      request.session = null as unknown as FastifyRequest['session']
+    }
     return sendProblem(request, reply, problem)
   })
   app.setNotFoundHandler(notFound)
 }
 
 export function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  return sendProblem(request, reply, new DomainError('not_found', 'Nothing is here'))
+  return sendProblem(request, reply, nothingHere())
+}
+
+function nothingHere(): DomainError {
+  return new DomainError('not_found', 'Nothing is here')
+}
+
+/** For a path that cannot be decoded or is longer than any that leads somewhere: it gets no further, to no hook either. */
+export function refuseUnroutable(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  name: string,
+): void {
+  reply.headers({ 'x-request-id': request.id, 'x-served-by': name })
+  const known = error.code === 'FST_ERR_BAD_URL'
+  const problem = known ? new DomainError('invalid', 'The path cannot be decoded') : nothingHere()
+  sendProblem(request, reply, problem)
+}
+
+const brokenRequests: Record<string, { status: number; code: ErrorCode; title: string }> = {
+  HPE_HEADER_OVERFLOW: { status: 431, code: 'too_large', title: 'The headers are too large' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'timeout', title: 'The request did not arrive in time' },
+}
+const malformed = { status: 400, code: 'invalid', title: 'The request is no HTTP' } as const
+
+/** For what does not become a request at all, so that there is only the connection to answer on. */
+export function refuseBroken(error: NodeJS.ErrnoException, socket: Socket, name: string): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  const { status, code, title } = brokenRequests[error.code ?? ''] ?? malformed
+  const id = randomBytes(16).toString('hex')
+  const body = problemBody({ status, code, title, id })
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/problem+json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'cache-control: no-store',
+    `x-request-id: ${id}`,
+    `x-served-by: ${name}`,
+    'connection: close',
+  ]
+  if (socket.writable) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+  socket.destroy()
 }
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: DomainError): FastifyReply {
@@ -61,16 +111,27 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Doma
     .status(status)
     .header('cache-control', 'no-store')
     .type('application/problem+json')
-    .send(
-      JSON.stringify({
-        type: `/problems/${problem.code}`,
-        title: problem.message,
-        status,
-        code: problem.code,
-        instance: `urn:uuid:${asUuid(request.id)}`,
-        ...(problem.errors.length > 0 ? { errors: problem.errors } : {}),
-      }),
-    )
+    .send(problemBody({ status, code: problem.code, title: problem.message, id: request.id, errors: problem.errors }))
+}
+
+interface ProblemFacts {
+  status: number
+  code: ErrorCode
+  title: string
+  /** Of the request. */
+  id: string
+  errors?: FieldError[]
+}
+
+function problemBody({ status, code, title, id, errors = [] }: ProblemFacts): string {
+  return JSON.stringify({
+    type: `/problems/${code}`,
+    title,
+    status,
+    code,
+    instance: `urn:uuid:${asUuid(id)}`,
+    ...(errors.length > 0 ? { errors } : {}),
+  })
 }
 
 function asUuid(hex: string): string {

@@ -3,7 +3,7 @@ import { DomainError } from '../domain/errors.ts'
 import { beginning, type ClusterTime, compare, fromTimestamp, later, toTimestamp } from './cluster-time.ts'
 import { type Member, now } from './members.ts'
 import type { Mongo } from './mongo.ts'
-import { currentReader, noteRead, type Reader } from './reader.ts'
+import { currentReader, noteRead, type Reader, refuseAbandoned } from './reader.ts'
 
 /**
  * How fresh a read must be. `latest` guards a decision and asks the primary; `any` shows data to somebody: never less
@@ -79,7 +79,7 @@ export interface Consistency {
   /** As {@link read} with `any`, for an answer that is kept: never less than `after`, and dated. */
   readDated<T>(after: ClusterTime | undefined, run: (options: ReadOptions) => Promise<T>): Promise<Dated<T>>
   /**
-   * Runs a write, acknowledged by the majority.
+   * Runs a write, acknowledged by the majority, unless nobody waits for it any more.
    * @throws DomainError `unavailable` when it is unknown whether the write happened: a retry with the same key settles it
    */
   write<T>(run: (options: WriteOptions) => Promise<T>): Promise<T>
@@ -141,7 +141,7 @@ export function createConsistency(
       return {
         // Only the answer that is used has been seen.
         arrive() {
-          const shown = member ?? members.primary()
+          const shown = member ?? members.latestPrimary()
           const role = shown?.role ?? 'primary'
           noteRead(`${role} ${shown?.name ?? 'unknown'}`)
           observer?.read(role === 'secondary' ? 'secondary' : 'primary', freshness)
@@ -193,8 +193,10 @@ export function createConsistency(
     }
     if (reader?.tokenLost) return fallBack('token-lost')
     const candidates = shuffle(members.secondaries())
-    const fresh = candidates.find((member) =>
-      needs ? compare(member.committed, needs) >= 0 : members.stalenessMs(member) <= maxStalenessMs,
+    // What a reader has seen is one bound, what anybody may be shown another: a member that comes back may keep the first
+    // and not the second.
+    const fresh = candidates.find(
+      (member) => (!needs || compare(member.committed, needs) >= 0) && members.stalenessMs(member) <= maxStalenessMs,
     )
     if (fresh) return hedged(fresh, read, run, fallBack)
     const nearest = candidates.reduce<Member | undefined>(
@@ -317,12 +319,13 @@ export function createConsistency(
     readDated: (after, run) => translateOutage(() => readAny(after, run)),
     write: (run) =>
       translateOutage(async () => {
+        refuseAbandoned()
         const session = client.startSession({ causalConsistency: true }) as ClientSession
         const startedMs = now()
         try {
           return await run({ session })
         } finally {
-          observer?.command('write', members.primary()?.name ?? 'unknown', (now() - startedMs) / 1000)
+          observer?.command('write', members.latestPrimary()?.name ?? 'unknown', (now() - startedMs) / 1000)
           // Also after a failure: the write may have happened, and if it has, its author must see it.
           if (session.operationTime) {
             currentReader()?.wrote(epoch, fromTimestamp(session.operationTime), session.clusterTime)

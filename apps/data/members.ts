@@ -24,6 +24,8 @@ export interface Members {
   /** Members that may serve reads: up, a secondary, seen lately, and not given up since. */
   secondaries(): Member[]
   primary(): Member | undefined
+  /** As {@link primary}, however long ago it was heard of: where the driver sends what is for the primary. */
+  latestPrimary(): Member | undefined
   /** An upper bound of how old the data is that this member shows; infinite when it cannot be told. */
   stalenessMs(member: Member): number
   /** A member's answer showed that it is at least this far. */
@@ -148,6 +150,7 @@ export function watchMembers(client: mongo.MongoClient): Members {
       ),
     primary: () =>
       [...states.values()].find(({ role, seenAtMs }) => role === 'primary' && now() - seenAtMs <= silentMs),
+    latestPrimary: () => [...states.values()].find(({ role }) => role === 'primary'),
     stalenessMs(member) {
       for (let index = history.length - 1; index >= 0; index--) {
         const sample = history[index]

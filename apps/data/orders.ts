@@ -59,8 +59,11 @@ const schema = new Schema<StoredOrder>(fields, {
   autoCreate: false,
 })
 // Ids sort by time, so both lists come out of their index in order: one stretch per status, merged by the server.
-schema.index({ userId: 1, status: 1, _id: -1 })
-schema.index({ 'restaurant.id': 1, status: 1, _id: 1 })
+// They name it: left alone, the planner may walk along all ids instead, having met a user for whom that was quick.
+const byUser = { userId: 1, status: 1, _id: -1 } as const
+const byRestaurant = { 'restaurant.id': 1, status: 1, _id: 1 } as const
+schema.index(byUser)
+schema.index(byRestaurant)
 schema.index(
   { userId: 1, 'creation.key': 1 },
   { unique: true, partialFilterExpression: { 'creation.key': { $exists: true } } },
@@ -120,6 +123,9 @@ export interface Orders {
 }
 
 export const creationKeyHours = 24
+
+// Once more after the key was released, and once more for each who releases it at the same moment.
+const maxPlacings = 5
 
 const hidden = { creation: 0, 'history.key': 0 } as const
 
@@ -193,13 +199,16 @@ export function createOrders(connection: Connection, consistency: Consistency): 
         } catch (error) {
           if (!isDuplicateOf(error, 'creation.key')) throw error
           const first = await findCreated(order.userId, creation)
-          // The index knows the first one and the read does not: it went away again, or its key was just released.
-          if (!first || attempt > 0) {
+          if (first && Date.now() - first.createdAt.getTime() < creationKeyHours * 3_600_000) {
+            return answerAgain(first, creation)
+          }
+          if (attempt >= maxPlacings) {
             throw new DomainError('conflict', 'An order with this Idempotency-Key is still being placed', {
               cause: error,
             })
           }
-          if (Date.now() - first.createdAt.getTime() < creationKeyHours * 3_600_000) return answerAgain(first, creation)
+          // Somebody else has just released the key, or is about to: it may be free by now.
+          if (!first) continue
           await consistency.write((options) =>
             model.collection.updateOne(
               { _id: first._id, 'creation.key': creation.key },
@@ -243,6 +252,7 @@ export function createOrders(connection: Connection, consistency: Consistency): 
             options,
           )
           .sort({ _id: -1 })
+          .hint(byUser)
           .limit(page.limit + 1)
           .lean<StoredOrder[]>()
           .exec(),
@@ -263,6 +273,7 @@ export function createOrders(connection: Connection, consistency: Consistency): 
             options,
           )
           .sort({ _id: 1 })
+          .hint(byRestaurant)
           .limit(page.limit + 1)
           .lean<StoredOrder[]>()
           .exec(),

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { DomainError } from '../domain/errors.ts'
 import { beginning, type ClusterTime, compare, later, laterSigned, type SignedClusterTime } from './cluster-time.ts'
 
 /**
@@ -40,9 +41,17 @@ export class Reader {
   tokenLost = false
   /** Whether the token says more than what is stored. */
   moved = false
+  /** Whether the answer is a refusal, which shows nothing of what was read or written. */
+  refused = false
   /** `cache`, or role and name of members, in the order they were read from. */
   readonly sources = new Set<string>()
   waitMs = 0
+
+  /**
+   * Whether nobody waits for the answer any more. Nginx gives up on a replica that is frozen and asks another one; what
+   * the frozen one goes on with later must not undo what has been written since.
+   */
+  isAbandoned: () => boolean = () => false
 
   /** What reads of this request must be able to show. */
   get needs(): ClusterTime | undefined {
@@ -87,6 +96,11 @@ export function readAs(reader: Reader, next: () => void): void {
 /** Outside of a request there is no reader: data of any age within the stated bound will do. */
 export function currentReader(): Reader | undefined {
   return current.getStore()
+}
+
+/** @throws DomainError `unavailable`, which nobody reads, when the request is abandoned */
+export function refuseAbandoned(): void {
+  if (current.getStore()?.isAbandoned()) throw new DomainError('unavailable', 'Nobody waits for this any more')
 }
 
 export function noteRead(source: string): void {

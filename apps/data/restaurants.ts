@@ -1,4 +1,4 @@
-import { type Connection, type QueryFilter, Schema, type Types } from 'mongoose'
+import { type Connection, type PipelineStage, type QueryFilter, Schema, type Types } from 'mongoose'
 import { DomainError } from '../domain/errors.ts'
 import {
   type Address,
@@ -146,28 +146,20 @@ export interface Restaurants {
 
 const summaryFields = { menu: 0, search: 0 } as const
 
-// The plane's distance to the last item, and the items already shown at exactly that distance: restaurants of one
-// building share their coordinates, so distance alone would skip or repeat some at the edge of a page.
+/** A place in a list that is ordered by distance, and by id where the distance is the same. */
 interface NearPlace {
   meters: number
-  seen: string[]
+  last: string
 }
-
-// More restaurants than this in one spot, all on earlier pages, would make the cursor too long for a URL.
-const maxSeen = 200
 
 function isNearPlace(value: unknown): value is NearPlace {
-  if (typeof value !== 'object' || value === null || !('meters' in value) || !('seen' in value)) return false
-  const { meters, seen } = value
-  return (
-    typeof meters === 'number' &&
-    Number.isFinite(meters) &&
-    meters >= 0 &&
-    Array.isArray(seen) &&
-    seen.length <= maxSeen &&
-    seen.every(isId)
-  )
+  if (typeof value !== 'object' || value === null || !('meters' in value) || !('last' in value)) return false
+  const { meters, last } = value
+  return typeof meters === 'number' && Number.isFinite(meters) && meters >= 0 && isId(last)
 }
+
+// Far more than people who edit one restaurant at once.
+const maxRaces = 20
 
 export function createRestaurants(connection: Connection, consistency: Consistency): Restaurants {
   const model = restaurantModel(connection)
@@ -189,29 +181,32 @@ export function createRestaurants(connection: Connection, consistency: Consisten
     write: RestaurantWrite,
     changesOf: (current: StoredRestaurant) => Partial<StoredRestaurant>,
   ): Promise<Restaurant> {
-    const current = await consistency.read('latest', (options) =>
-      model.findById(toObjectId(id), null, options).lean<StoredRestaurant>().exec(),
-    )
-    if (!current) throw notFound()
-    if (current.ownerId.toHexString() !== write.ownerId) throw notYours()
-    if (current.lastWriteKey === write.requestKey) return toRestaurant(current)
-    if (write.precondition && !write.precondition(toRestaurant(current))) throw lostRace()
-    await write.announce?.()
-    const changed = await consistency.write((options) =>
-      model
-        .findOneAndUpdate(
-          { _id: current._id, ...(write.precondition ? { version: current.version } : {}) },
-          {
-            $set: { ...changesOf(current), lastWriteKey: write.requestKey, updatedAt: new Date() },
-            $inc: { version: 1 },
-          },
-          { returnDocument: 'after', projection: { search: 0 }, ...options },
-        )
-        .lean<StoredRestaurant>()
-        .exec(),
-    )
-    if (!changed) throw lostRace()
-    return toRestaurant(changed)
+    for (let race = 0; race < maxRaces; race++) {
+      const current = await consistency.read('latest', (options) =>
+        model.findById(toObjectId(id), null, options).lean<StoredRestaurant>().exec(),
+      )
+      if (!current) throw notFound()
+      if (current.ownerId.toHexString() !== write.ownerId) throw notYours()
+      if (current.lastWriteKey === write.requestKey) return toRestaurant(current)
+      if (write.precondition && !write.precondition(toRestaurant(current))) throw lostRace()
+      await write.announce?.()
+      const changed = await consistency.write((options) =>
+        model
+          .findOneAndUpdate(
+            { _id: current._id, version: current.version },
+            {
+              $set: { ...changesOf(current), lastWriteKey: write.requestKey, updatedAt: new Date() },
+              $inc: { version: 1 },
+            },
+            { returnDocument: 'after', projection: { search: 0 }, ...options },
+          )
+          .lean<StoredRestaurant>()
+          .exec(),
+      )
+      if (changed) return toRestaurant(changed)
+      // Somebody else was first. The change is made to what they left, so that theirs is not undone.
+    }
+    throw new DomainError('unavailable', 'Too many change this restaurant at once', { retryAfterSeconds: 1 })
   }
 
   async function listById(query: RestaurantQuery, page: Page, freshness: Freshness) {
@@ -236,52 +231,43 @@ export function createRestaurants(connection: Connection, consistency: Consisten
     freshness: Freshness,
   ) {
     const after = decodeCursor(page.cursor, isNearPlace)
-    const read = await consistency.read(freshness, (options) =>
-      model
-        .aggregate<StoredRestaurant & { meters: number }>(
-          [
-            {
-              $geoNear: {
-                near: { type: 'Point', coordinates: near.position },
-                distanceField: 'meters',
-                key: 'location',
-                spherical: true,
-                maxDistance: near.radiusMeters,
-                // A little less than the last distance: what lies in between is cut by the match below.
-                ...(after ? { minDistance: Math.max(0, after.meters - 0.1) } : {}),
-                query: filterOf(query),
-              },
-            },
-            ...(after
-              ? [
-                  {
-                    $match: {
-                      $or: [
-                        { meters: { $gt: after.meters } },
-                        { meters: after.meters, _id: { $nin: after.seen.map(toObjectId) } },
-                      ],
-                    },
-                  },
-                ]
-              : []),
-            { $limit: page.limit + 1 },
-            { $project: summaryFields },
-          ],
-          options,
-        )
-        .exec(),
-    )
+    const filter = filterOf(query)
+    const wanted = page.limit + 1
+
+    /** Ordered by distance only: within one spot, any may come first. */
+    function around(minMeters: number, maxMeters: number, then: PipelineStage[], options: ReadOptions) {
+      const $geoNear = {
+        near: { type: 'Point' as const, coordinates: near.position },
+        distanceField: 'meters',
+        key: 'location',
+        spherical: true,
+        // A little more on both sides, since bounds are rounded; what is too much is cut by what follows.
+        minDistance: Math.max(0, minMeters - 0.1),
+        maxDistance: Math.min(near.radiusMeters, maxMeters + 0.1),
+        query: filter,
+      }
+      const stages = [{ $geoNear }, ...then, { $limit: wanted }, { $project: summaryFields }]
+      return model.aggregate<StoredRestaurant & { meters: number }>(stages, options).exec()
+    }
+
+    const afterInSpot = (meters: number) =>
+      after?.meters === meters ? { meters, _id: { $gt: toObjectId(after.last) } } : { meters }
+
+    const read = await consistency.read(freshness, async (options) => {
+      const beyond = after ? [{ $match: { $or: [{ meters: { $gt: after.meters } }, afterInSpot(after.meters)] } }] : []
+      const found = await around(after?.meters ?? 0, Number.POSITIVE_INFINITY, beyond, options)
+      const edge = found[page.limit]?.meters
+      // Restaurants of one building share their spot. Where the page ends within one, those of the lowest ids belong to
+      // it, not those that happened to come first.
+      if (edge === undefined || edge !== found[page.limit - 1]?.meters) return found
+      const spot = await around(edge, edge, [{ $match: afterInSpot(edge) }, { $sort: { _id: 1 } }], options)
+      return [...found.filter(({ meters }) => meters < edge), ...spot].slice(0, wanted)
+    })
+    read.sort((a, b) => a.meters - b.meters || (a._id.toHexString() < b._id.toHexString() ? -1 : 1))
     return sliceOf(
       read.map((stored) => ({ ...toSummary(stored), meters: stored.meters })),
       page.limit,
-      (last) => {
-        const here = read.slice(0, page.limit).filter((stored) => stored.meters === last.meters)
-        const before = after?.meters === last.meters ? after.seen : []
-        return {
-          meters: last.meters,
-          seen: [...before, ...here.map((stored) => stored._id.toHexString())].slice(-maxSeen),
-        }
-      },
+      ({ meters, id }) => ({ meters, last: id }),
     )
   }
 

@@ -4,7 +4,7 @@ import { RedisStore } from 'connect-redis'
 import type { SessionData } from 'express-session'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
-import { currentReader } from './reader.ts'
+import { currentReader, refuseAbandoned } from './reader.ts'
 import type { Tokens } from './tokens.ts'
 
 /** One log-in of one user on one device. */
@@ -36,6 +36,8 @@ export interface UnknownSession {
 export interface Sessions {
   /** For @fastify/session. */
   store: SessionStore
+  /** @throws DomainError `unavailable` while no session could be begun */
+  ping(): Promise<void>
   /**
    * Makes room for a session that is about to be saved; without this, saving it does nothing.
    * The oldest beyond {@link maxSessionsPerUser} ends.
@@ -129,12 +131,15 @@ export class SessionStore extends RedisStore {
   }
 
   #save(sid: string, session: SessionData & SessionContent): Promise<DomainError | null> {
+    const { cookie, ...content } = session
+    // The other attributes follow from each request: what began without TLS may come with it.
+    const { expires, originalMaxAge } = cookie
     return this.#redis
       .saveSession(
         sessionKey(sid),
         indexKey(session.userId),
         sid,
-        JSON.stringify(session),
+        JSON.stringify({ ...content, cookie: { expires, originalMaxAge } }),
         this.ttlOf(session),
         entryOf(session),
       )
@@ -209,9 +214,14 @@ export function createSessions(
 
   return {
     store: new SessionStore(redis, tokens, ttlSeconds, onError),
+    ping: () =>
+      translate(async () => {
+        await redis.ping()
+      }),
     open: (sid, content) =>
       translate(async () => {
         const others = await entries(content.userId)
+        refuseAbandoned()
         const repeated = others.filter(({ loginKey }) => loginKey === content.loginKey)
         const surplus = others.filter((entry) => !repeated.includes(entry)).slice(maxSessionsPerUser - 1)
         await end(

@@ -21,7 +21,8 @@ export interface Tokens {
   adopt(reader: Reader, userId: string, stored: string | null): void
   /**
    * Stores what the request has written or seen, if it has. To be awaited before the answer leaves.
-   * @throws DomainError `unavailable`: whoever gets the answer could be shown less by the next one
+   * @throws DomainError `unavailable`: whoever gets the answer could be shown less by the next one; not where it is a
+   *   refusal anyway
    */
   save(reader: Reader): Promise<void>
 }
@@ -86,6 +87,7 @@ export function createTokens(
           ttlSeconds,
         )
       } catch (error) {
+        if (reader.refused) return
         throw new DomainError('unavailable', 'What you have seen could not be remembered; try again', {
           retryAfterSeconds: 1,
           cause: error,

@@ -146,6 +146,10 @@ async function initiate(set: ReplicaSetAddress, root: Credentials): Promise<stri
 
 /** For a set whose members all moved: each knows of the set, and none finds itself in it. */
 async function readdress(set: ReplicaSetAddress, root: Credentials, address: string): Promise<string> {
+  const state = await asUser(address, undefined, (mongod) => mongod.state())
+  if (state !== 'unauthorized' && state.kind !== 'uninitiated') {
+    return `The replica set ${set.name} was initiated in this moment by somebody else`
+  }
   const before = await asUser(address, root, (mongod) => mongod.readdress(set))
   if (before === 'unauthorized') throw rootRefused(root)
   if (before.length !== set.hosts.length) {

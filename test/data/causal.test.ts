@@ -198,20 +198,28 @@ describe('a token', () => {
   })
 })
 
-describe('a reader without a token', () => {
-  test('gets nothing from a secondary beyond the bound', async () => {
-    await caughtUp()
-    const store = createStore({ maxStalenessMs: 1_000 })
-    const { secondaries } = await hostsByRole()
-    const behind = mongo.members.byAddress(secondaries[0] ?? '')
-    if (!behind) throw new Error('The secondary is not known')
-    await undoAtEnd(holdBack(secondaries[0] ?? ''))
-    const id = await place(store, new Reader())
-    await waitFor('it to be too old', 10_000, async () => mongo.members.stalenessMs(behind) > 1_000)
-    for (let round = 0; round < 30; round++) {
-      const reader = new Reader()
-      expect(await find(store, reader, id)).not.toBeNull()
-      expect([...reader.sources]).not.toContain(`secondary ${behind.name}`)
-    }
-  })
+describe('any reader', () => {
+  test.each(['without a token', 'with a token from before'])(
+    '%s gets nothing from a secondary beyond the bound',
+    async (who) => {
+      await caughtUp()
+      const store = createStore({ maxStalenessMs: 1_000 })
+      const { secondaries } = await hostsByRole()
+      const behind = mongo.members.byAddress(secondaries[0] ?? '')
+      if (!behind) throw new Error('The secondary is not known')
+      const seen = new Reader()
+      const before = await place(store, seen)
+      await as(seen, () => store.orders.find(before, 'latest'))
+      await caughtUp()
+      await undoAtEnd(holdBack(secondaries[0] ?? ''))
+      const id = await place(store, new Reader())
+      await waitFor('it to be too old', 10_000, async () => mongo.members.stalenessMs(behind) > 1_000)
+      for (let round = 0; round < 30; round++) {
+        const reader = new Reader()
+        if (who !== 'without a token') reader.token = seen.token
+        expect(await find(store, reader, id)).not.toBeNull()
+        expect([...reader.sources]).not.toContain(`secondary ${behind.name}`)
+      }
+    },
+  )
 })

@@ -3,9 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { secrets as apiSecrets, settingFacts } from '../../apps/api/config.ts'
 import { secrets } from '../../infra/secrets.ts'
-import { dockerAnswers, freePorts, waitFor } from '../support/servers.ts'
+import { freePorts, waitFor } from '../support/servers.ts'
 
 const root = join(import.meta.dirname, '../..')
 const project = `brigade-test-${randomBytes(4).toString('hex')}`
@@ -16,8 +15,8 @@ const secretVariables = Object.values(secrets).map(({ variable }) => variable)
 const environment: NodeJS.ProcessEnv = { ...process.env, BRIGADE_PORT: String(port), RATE_LIMIT_MAX: '1000000' }
 for (const variable of secretVariables) delete environment[variable]
 
-async function docker(args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
-  const options = { cwd: root, env: { ...environment, ...env }, maxBuffer: 64 * 1024 * 1024 }
+async function docker(args: string[]): Promise<string> {
+  const options = { cwd: root, env: environment, maxBuffer: 64 * 1024 * 1024 }
   try {
     return (await promisify(execFile)('docker', args, options)).stdout
   } catch (error) {
@@ -99,7 +98,11 @@ async function failuresDuring(happening: Promise<unknown>): Promise<number[]> {
   return failed
 }
 
-const answers = await dockerAnswers()
+// Asked by the command that is used below: it may look for a daemon elsewhere than testcontainers does.
+const answers = await Promise.all([docker(['version']), docker(['compose', 'version'])]).then(
+  () => true,
+  () => false,
+)
 if (!answers) process.stdout.write('Docker does not answer here: the tests of docker-compose.yml are left out.\n')
 
 describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
@@ -108,7 +111,8 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
   }, 600_000)
   afterAll(async () => {
     await compose('down', '--volumes', '--timeout', '2')
-    await docker(['image', 'rm', `${project}-api`])
+    // There is none if it could not be built, and then that is what the test must show.
+    await docker(['image', 'rm', `${project}-api`]).catch(() => {})
   }, 120_000)
 
   test('has everything running, and what runs once has ended well', async () => {
@@ -156,8 +160,13 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
   })
 
   test('says which member a read came from', async () => {
-    const { headers } = await call('GET', '/api/restaurants?limit=1')
-    expect(headers.get('x-read-from')).toMatch(/^secondary mongo-[123]$/)
+    // The primary now and then, while secondaries catch up with what this user wrote.
+    await waitFor('a read from a secondary', 60_000, async () => {
+      const { headers } = await call('GET', '/api/restaurants?limit=1')
+      const from = headers.get('x-read-from')
+      expect(from).toMatch(/^(primary|secondary) mongo-[123]$/)
+      return from?.startsWith('secondary') ?? false
+    })
   })
 
   test('publishes nothing but Nginx, and that on loopback', async () => {
@@ -223,14 +232,6 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
     expect(await list('redis')).toEqual(['redis-password'])
     expect(await list('mongo-1')).toEqual(['mongo-keyfile', 'mongo-root-password'])
     expect(await list('mongo-2')).toEqual(['mongo-keyfile'])
-  })
-
-  test('passes every setting on to the replicas that is not the place’s own', async () => {
-    const own = ['NAME', 'HOST', 'PORT', 'MONGO_URL', 'MONGO_USER', 'REDIS_URL', 'TRUSTED_PROXIES', ...apiSecrets]
-    const free = Object.keys(settingFacts).filter((name) => !own.includes(name))
-    const set = Object.fromEntries(free.map((name) => [name, `set ${name}`]))
-    const config = JSON.parse(await docker(['compose', '-p', project, 'config', '--format', 'json'], set))
-    expect(config.services.app.environment).toMatchObject(set)
   })
 
   test('scales from 3 to 5 to 2 without a failed request, and every new replica serves', async () => {

@@ -1,7 +1,10 @@
+import { readFile } from 'node:fs/promises'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { request } from 'node:http'
-import { gunzipSync, gzipSync } from 'node:zlib'
+import { join } from 'node:path'
+import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { placeHttpConf } from '../../infra/nginx-place.ts'
 import { type RunningNginx, type StandIn, sendRaw, startNginx, startStandIn } from '../support/nginx.ts'
 import { waitFor } from '../support/servers.ts'
 
@@ -19,6 +22,11 @@ const answers: Record<string, (request: IncomingMessage, response: ServerRespons
   '/api/list': (_request, response) => response.setHeader('content-type', 'application/json').end(list),
   '/api/compressed': (_request, response) =>
     response.setHeader('content-type', 'application/json').setHeader('content-encoding', 'gzip').end(gzipSync(list)),
+  '/api/restaurants/0123456789abcdef01234567': (request, response) =>
+    response
+      .setHeader('content-type', 'application/json')
+      .setHeader('content-encoding', String(request.headers['accept-encoding']).includes('br') ? 'br' : 'gzip')
+      .end(brotliCompressSync(list)),
   '/api/busy': (_request, response) =>
     response
       .writeHead(503, {
@@ -119,6 +127,23 @@ test('the configuration has no warnings', () => {
   expect(nginx.checked).not.toMatch(/\[(warn|alert|emerg|error)]/)
 })
 
+test('its places differ in addresses only', async () => {
+  const blockOf = (pattern: RegExp, text: string) =>
+    (pattern.exec(text)?.[1] ?? '')
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => line.replace(/^server \S+( resolve)?/, 'server'))
+  const compose = await readFile(join(import.meta.dirname, '../../nginx/compose/place.http.conf'), 'utf8')
+  const local = placeHttpConf({ version: '1.30', hasStubStatus: true, tempPaths: [] }, [3000], 3001)
+  const upstream = /upstream app \{([^}]*)\}/
+  expect(blockOf(upstream, compose)).toContain('least_conn;')
+  expect(blockOf(upstream, compose)).toEqual(blockOf(upstream, local))
+  const cache = /proxy_cache_path \S+ ([^;]*);/
+  expect(blockOf(cache, compose)).toEqual([expect.stringContaining('max_size=')])
+  expect(blockOf(cache, compose)).toEqual(blockOf(cache, local))
+})
+
 describe('a request that is passed on', () => {
   test('carries the address and id that Nginx sees, whatever the client says of itself', async () => {
     const said = 'ffffffffffffffffffffffffffffffff'
@@ -205,9 +230,13 @@ describe('a request that is passed on', () => {
 
 describe('compression', () => {
   /** As it comes over the wire. */
-  function get(path: string, acceptEncoding: string): Promise<{ headers: IncomingMessage['headers']; body: Buffer }> {
+  function get(
+    path: string,
+    acceptEncoding: string,
+    more: Record<string, string> = {},
+  ): Promise<{ headers: IncomingMessage['headers']; body: Buffer }> {
     return new Promise((resolve, reject) => {
-      request(`${nginx.url}${path}`, { headers: { 'accept-encoding': acceptEncoding } }, (response) => {
+      request(`${nginx.url}${path}`, { headers: { 'accept-encoding': acceptEncoding, ...more } }, (response) => {
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.on('end', () => resolve({ headers: response.headers, body: Buffer.concat(chunks) }))
@@ -222,6 +251,14 @@ describe('compression', () => {
     expect(headers).toMatchObject({ 'content-encoding': 'gzip', vary: 'Accept-Encoding' })
     expect(gunzipSync(body).toString()).toBe(list)
     expect(received()[0]?.headers).not.toHaveProperty('accept-encoding')
+  })
+
+  test('is left to replicas for what they keep compressed', async () => {
+    const session = { cookie: 'sid=abc' }
+    const { headers, body } = await get('/api/restaurants/0123456789abcdef01234567', 'gzip, br, zstd', session)
+    expect(headers['content-encoding']).toBe('br')
+    expect(brotliDecompressSync(body).toString()).toBe(list)
+    expect(received()[0]?.headers['accept-encoding']).toBe('gzip, br, zstd')
   })
 
   test('is not done twice', async () => {
@@ -248,6 +285,8 @@ describe('what replicas keep to themselves', () => {
     '/docsify',
     '/openapi.json/',
     '/.problem',
+    '/.edge',
+    '/.refresh',
     '//api/echo',
     '//healthz',
     '/api/../metrics',
@@ -407,10 +446,12 @@ test('the log has every request as JSON, the way it came, without what was searc
   await fetch(`${nginx.url}/api/logged?q=secret`, { method: 'DELETE' })
   await fetch(`${nginx.url}/api/busy?q=secret`)
   await sendRaw(nginx.port, 'PROPFIND /api/"quoted"?q=secret HTTP/1.1\r\nHost: a\r\n\r\n')
-  const id = received()[0]?.headers['x-request-id']
-  await waitFor('the log to be written', 10_000, async () =>
-    (await nginx.log()).some(({ method }) => method === 'PROPFIND'),
-  )
+  const id = received().find(({ method }) => method === 'DELETE')?.headers['x-request-id']
+  // Each worker writes its own lines when their time has come.
+  await waitFor('the log to be written', 10_000, async () => {
+    const lines = (await nginx.log()).filter(({ path }) => /logged|quoted/.test(String(path)))
+    return lines.length === 2
+  })
   const log = await nginx.log()
   expect(log.find(({ request_id }) => request_id === id)).toEqual({
     time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/),
@@ -421,6 +462,8 @@ test('the log has every request as JSON, the way it came, without what was searc
     status: 200,
     bytes: expect.any(Number),
     request_time: expect.any(Number),
+    cache: '',
+    served_by: '',
     upstream_addr: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
     upstream_status: '200',
     upstream_connect_time: expect.stringMatching(/^\d+\.\d+$/),

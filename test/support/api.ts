@@ -9,7 +9,8 @@ import { type ApiConfig, readConfig } from '../../apps/api/config.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
 import { connectRedis, redisReady } from '../../apps/data/redis.ts'
-import { rootUser } from './servers.ts'
+import { type AnswerCheck, createAnswerCheck, type OpenApiDocument } from './answers.ts'
+import { freePorts, rootUser } from './servers.ts'
 
 /** Where a test finds the shared servers, in a database of its own. */
 export function mongoOptions(database: string) {
@@ -27,13 +28,13 @@ export async function openMongo(database: string): Promise<Mongo> {
   return connectMongo(mongoOptions(database))
 }
 
-export async function openRedis(): Promise<Redis> {
+export function redisOptions() {
   const { redisPort, redisPassword } = inject('servers')
-  const redis = connectRedis({
-    url: `redis://127.0.0.1:${redisPort}`,
-    password: redisPassword,
-    commandTimeoutMs: 2_000,
-  })
+  return { url: `redis://127.0.0.1:${redisPort}`, password: redisPassword, commandTimeoutMs: 2_000 }
+}
+
+export async function openRedis(): Promise<Redis> {
+  const redis = connectRedis(redisOptions())
   await redisReady(redis, 5_000)
   return redis
 }
@@ -47,11 +48,18 @@ export interface Fleet {
   mongo: Mongo
   redis: Redis
   config: ApiConfig
+  document: OpenApiDocument
+  /** Throws for an answer that breaks a rule which holds for all. */
+  check: AnswerCheck
   close(): Promise<void>
 }
 
 /** Replicas of one service in this process, on a database of their own; limits are out of the way unless set. */
-export async function startFleet(settings: Record<string, string> = {}, count = 2): Promise<Fleet> {
+export async function startFleet(
+  settings: Record<string, string> = {},
+  count = 2,
+  open: () => Promise<Redis> = openRedis,
+): Promise<Fleet> {
   const config = readConfig({
     SESSION_SECRET: 'a secret of the tests and of nobody else',
     RATE_LIMIT_MAX: '1000000',
@@ -61,7 +69,7 @@ export async function startFleet(settings: Record<string, string> = {}, count = 
   })
   const mongo = await openMongo(newDatabaseName())
   await createIndexes(mongo.connection)
-  const redis = await openRedis()
+  const redis = await open()
   const replicas: App[] = []
   for (let number = 1; number <= count; number++) {
     replicas.push(
@@ -75,11 +83,14 @@ export async function startFleet(settings: Record<string, string> = {}, count = 
       }),
     )
   }
+  const document = replicas[0]?.server.swagger() as unknown as OpenApiDocument
   return {
     replicas,
     mongo,
     redis,
     config,
+    document,
+    check: createAnswerCheck(document),
     async close() {
       for (const { server } of replicas) await server.close()
       await mongo.connection.dropDatabase()
@@ -87,6 +98,15 @@ export async function startFleet(settings: Record<string, string> = {}, count = 
       redis.disconnect()
     },
   }
+}
+
+/** Gives each replica of a fleet a port of its own. @returns their addresses */
+export async function listen(fleet: Fleet): Promise<string[]> {
+  const ports = await freePorts(fleet.replicas.length)
+  await Promise.all(
+    fleet.replicas.map(({ server }, index) => server.listen({ host: '127.0.0.1', port: ports[index] ?? 0 })),
+  )
+  return ports.map((port) => `http://127.0.0.1:${port}`)
 }
 
 export interface Call {
@@ -98,7 +118,7 @@ export interface Call {
 /** A browser of sorts: keeps its cookie and has an address of its own, so that no limit is shared between tests. */
 export class Client {
   readonly #fleet: Fleet
-  readonly address = `10.${[...randomBytes(3)].join('.')}`
+  address = `10.${[...randomBytes(3)].join('.')}`
   cookie: string | undefined
 
   constructor(fleet: Fleet) {
@@ -119,6 +139,7 @@ export class Client {
       headers: { ...(this.cookie === undefined ? {} : { cookie: this.cookie }), ...headers },
       ...(body === undefined ? {} : { payload: body as object }),
     })
+    this.#fleet.check(method, path, response)
     const cookie = response.cookies.find(({ name }) => name === 'sid')
     if (cookie) this.cookie = cookie.value === '' ? undefined : `sid=${encodeURIComponent(cookie.value)}`
     return response
@@ -180,8 +201,8 @@ export async function eventually(
 }
 
 /** A fleet that ends with the test. */
-export async function fleetForTest(settings: Record<string, string> = {}, count = 2): Promise<Fleet> {
-  const fleet = await startFleet(settings, count)
+export async function fleetForTest(...args: Parameters<typeof startFleet>): Promise<Fleet> {
+  const fleet = await startFleet(...args)
   onTestFinished(() => fleet.close())
   return fleet
 }

@@ -98,6 +98,8 @@ export async function startStandIn(name: string, answer: RequestListener): Promi
       answer(request, response)
     })
   })
+  // As replicas do: Nginx must be the one to close, or a request may meet a closing connection and be tried twice.
+  server.keepAliveTimeout = 75_000
   const [port = 0] = await freePorts(1)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

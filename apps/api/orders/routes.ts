@@ -42,7 +42,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
   app.post(
     '/orders',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['orders'],
         summary: 'Place an order',
@@ -67,7 +67,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
   app.get(
     '/orders',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['orders'],
         summary: 'My orders',
@@ -88,7 +88,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
   app.get(
     '/orders/:id',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['orders'],
         summary: 'One order',
@@ -117,7 +117,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
   app.put(
     '/orders/:id/cancellation',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['orders'],
         summary: 'Cancel my order',
@@ -134,7 +134,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
   app.put(
     '/orders/:id/status',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['kitchen'],
         summary: 'Move an order on',
@@ -160,7 +160,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
   app.get(
     '/restaurants/:id/orders',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['kitchen'],
         summary: "The kitchen's queue",

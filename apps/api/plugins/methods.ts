@@ -2,8 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { DomainError } from '../../domain/errors.ts'
 
 /**
- * Answers 405 with `Allow` where a path exists and the method does not (RFC 9110, 15.5.6). Call the result when all
- * routes are registered.
+ * Answers 405 with `Allow` where a path of the scope exists and the method does not (RFC 9110, 15.5.6). Call the result
+ * when all routes of the scope are registered.
  */
 export function refuseOtherMethods(app: FastifyInstance): () => void {
   const methodsOf = new Map<string, Set<string>>()
@@ -19,7 +19,7 @@ export function refuseOtherMethods(app: FastifyInstance): () => void {
       const allow = [...methods].join(', ')
       app.route({
         method: missing,
-        url,
+        url: url.slice(app.prefix.length),
         schema: { hide: true },
         handler: async (request, reply) => {
           reply.header('allow', allow)

@@ -41,15 +41,18 @@ function sharedStore(redis: RedisClient): new (options: FastifyRateLimitOptions)
   }
 }
 
-/** One limit per client address for the routes of the scope, with the headers of both drafts of the IETF. */
+/** One limit per client address for all requests to the scope, with the headers of both drafts of the IETF. */
 export const rateLimitPlugin = fp<RateLimitPluginOptions>(async (app, { redis, max, windowSeconds }) => {
   await app.register(rateLimit, {
+    global: false,
     max,
     timeWindow: windowSeconds * 1000,
     store: sharedStore(redis),
     enableDraftSpec: true,
     errorResponseBuilder: (_request, { ttl }) => exceeded(Math.ceil(ttl / 1000)),
   })
+  // Before all that can refuse a request: what is refused counts too, and what exceeds the limit costs nothing more.
+  app.addHook('onRequest', app.rateLimit())
   app.addHook('onSend', async (_request, reply) => {
     const remaining = reply.getHeader('ratelimit-remaining')
     if (remaining === undefined) return

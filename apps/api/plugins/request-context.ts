@@ -29,6 +29,7 @@ export function identifyRequests(app: FastifyInstance, name: string): void {
     reply.header('x-request-id', request.id)
     reply.header('x-served-by', name)
     request.reader = new Reader()
+    request.reader.isAbandoned = () => reply.raw.destroyed
     readAs(request.reader, done)
   })
   app.addHook('onSend', async ({ reader }, reply) => {

@@ -1,6 +1,6 @@
 import cookie from '@fastify/cookie'
 import session, { type SessionStore } from '@fastify/session'
-import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { newPublicId } from '../../data/ids.ts'
 import { newSid, type SessionContent, type Sessions, seenGranularitySeconds } from '../../data/sessions.ts'
@@ -37,8 +37,12 @@ export const sessionPlugin = fp<SessionPluginOptions>(async (app, options) => {
   })
   const slideMs = Math.min(options.ttlSeconds / 2, seenGranularitySeconds) * 1000
   app.addHook('onRequest', async (request) => {
-    const { lastSeenAt } = request.session
-    if (lastSeenAt === undefined || Date.now() - Date.parse(lastSeenAt) < slideMs) return
+    const { lastSeenAt, encryptedSessionId, unknown } = request.session
+    // Without an id the cookie is left alone, also one that a former secret has signed.
+    if (unknown) request.session = { unknown } as typeof request.session
+    if (lastSeenAt === undefined) return
+    const signedByFormer = request.cookies[sessionCookie] !== encryptedSessionId
+    if (!signedByFormer && Date.now() - Date.parse(lastSeenAt) < slideMs) return
     request.session.lastSeenAt = new Date().toISOString()
     request.session.touch()
   })
@@ -53,6 +57,8 @@ export async function beginSession(
   refuseUnknown(request)
   request.reader.userId = userId
   await request.session.regenerate()
+  // Else the answer would first take that cookie back and then set the new one.
+  delete request.cookies[sessionCookie]
   const now = new Date().toISOString()
   const content: SessionContent = {
     userId,
@@ -68,8 +74,11 @@ export async function beginSession(
   return content
 }
 
-/** Refuses requests without a session: 401, or 503 while nobody can tell whether it holds. */
-export const requireSession: onRequestAsyncHookHandler = async (request) => {
+/**
+ * Refuses requests without a session: 401, or 503 while nobody can tell whether it holds. Not earlier than at
+ * `preValidation`: the limit of requests belongs to `onRequest` and must count these too.
+ */
+export const requireSession: preValidationAsyncHookHandler = async (request) => {
   currentUserId(request)
 }
 

@@ -67,7 +67,8 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       if (!found) throw new DomainError('not_found', 'There is no such restaurant')
       allowCaching(request, reply, `restaurant-${request.params.id}`)
       reply.header('vary', 'accept-encoding, cookie').header('etag', found.etag)
-      if (isKnown(request, found.etag)) return reply.status(304).send(null)
+      // Without a body, not with `null` as one: a length or a type would speak of the body that is not sent.
+      if (isKnown(request, found.etag)) return (reply as FastifyReply).status(304).send()
       if (found.encoding !== 'identity') reply.header('content-encoding', found.encoding)
       return sendJson(reply, found.body)
     },
@@ -76,7 +77,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
   app.post(
     '/restaurants',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['restaurants'],
         summary: 'Open a restaurant',
@@ -95,7 +96,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
   )
 
   const change = {
-    onRequest: requireSession,
+    preValidation: requireSession,
     schema: {
       tags: ['restaurants'],
       security: bySession,
@@ -135,10 +136,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       },
     },
     async (request, reply) =>
-      sendRestaurant(
-        reply,
-        await restaurants.replaceMenu(request.params.id, request.body.menu, writeOf(request)),
-      ),
+      sendRestaurant(reply, await restaurants.replaceMenu(request.params.id, request.body.menu, writeOf(request))),
   )
 }
 

@@ -1,14 +1,16 @@
 import { type Static, Type } from 'typebox'
-import type { MenuItem, Restaurant, RestaurantSummary } from '../../domain/restaurant.ts'
+import type { MenuItem, Position, Restaurant, RestaurantSummary } from '../../domain/restaurant.ts'
 import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
 
-const Location = Type.Tuple(
-  [Type.Number({ minimum: -180, maximum: 180 }), Type.Number({ minimum: -90, maximum: 90 })],
-  {
-    description: '`[longitude, latitude]` in degrees',
-    examples: [[-73.9855, 40.758]],
-  },
-)
+// Not `Type.Tuple`, which writes tuples as they were before JSON Schema 2020-12.
+const Location = Type.Unsafe<Position>({
+  type: 'array',
+  prefixItems: [Type.Number({ minimum: -180, maximum: 180 }), Type.Number({ minimum: -90, maximum: 90 })],
+  items: false,
+  minItems: 2,
+  description: '`[longitude, latitude]` in degrees',
+  examples: [[-73.9855, 40.758]],
+})
 
 const AddressFields = {
   building: Type.String({ maxLength: 50 }),

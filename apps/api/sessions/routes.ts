@@ -49,7 +49,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
   app.get(
     '/sessions',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['sessions'],
         summary: 'Where I am logged in',
@@ -69,9 +69,11 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
   )
 
   async function end(request: FastifyRequest, reply: FastifyReply, id: string): Promise<null> {
+    const current = id === request.session.publicId
     const ended = await sessions.revoke(currentUserId(request), id)
-    if (!ended) throw new DomainError('not_found', 'There is no such session')
-    if (id === request.session.publicId) {
+    // The current one was there a moment ago: whoever ended it meanwhile did what was asked for.
+    if (!ended && !current) throw new DomainError('not_found', 'There is no such session')
+    if (current) {
       await request.session.destroy()
       reply.clearCookie(sessionCookie, { path: '/' })
     }
@@ -82,7 +84,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
   app.delete(
     '/sessions/current',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['sessions'],
         summary: 'Log out',
@@ -97,7 +99,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
   app.delete(
     '/sessions/:id',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['sessions'],
         summary: 'Revoke a session',

@@ -25,6 +25,8 @@ export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Ses
     },
     async (request, reply) => {
       const { email, name, password } = request.body
+      // Else there would be an account, and an answer that says there is none: the next try would find it taken.
+      await sessions.ping()
       const user = await users.create({ email, name, passwordHash: await hashPassword(password) }, request.id)
       await beginSession(request, sessions, user.id)
       return reply.status(201).header('location', '/api/users/me').send(viewUser(user))
@@ -34,7 +36,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Ses
   app.get(
     '/users/me',
     {
-      onRequest: requireSession,
+      preValidation: requireSession,
       schema: {
         tags: ['users'],
         summary: 'The user who is logged in',

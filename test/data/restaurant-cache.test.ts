@@ -1,0 +1,171 @@
+import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
+import type { Redis } from 'ioredis'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { newId } from '../../apps/data/ids.ts'
+import { Reader, readAs } from '../../apps/data/reader.ts'
+import { type RedisRun, watchRun } from '../../apps/data/redis.ts'
+import { createRestaurantCache, type Encoding, etagOf, type RestaurantCache } from '../../apps/data/restaurant-cache.ts'
+import { createRestaurants } from '../../apps/data/restaurants.ts'
+import type { Position, Restaurant } from '../../apps/domain/restaurant.ts'
+import { openRedis } from '../support/api.ts'
+import { benchForFile } from '../support/commands.ts'
+import { waitFor } from '../support/servers.ts'
+
+const bench = benchForFile()
+let redis: Redis
+let run: RedisRun
+beforeAll(async () => {
+  redis = await openRedis()
+  run = watchRun(redis)
+  await waitFor('Redis to say who it is', 5_000, async () => run.current() !== undefined)
+})
+afterAll(() => redis.disconnect())
+
+const seen: string[] = []
+beforeEach(() => {
+  seen.length = 0
+})
+
+const render = (restaurant: Restaurant) => JSON.stringify(restaurant)
+
+function createCache(client = redis, clientRun = run): RestaurantCache {
+  return createRestaurantCache({
+    redis: client,
+    run: clientRun,
+    restaurants: createRestaurants(bench.mongo.connection, bench.consistency),
+    consistency: bench.consistency,
+    render,
+    observer: { looked: (outcome) => seen.push(outcome) },
+  })
+}
+
+const details = {
+  name: "Ada's Pizza",
+  cuisine: 'Pizza',
+  borough: 'Manhattan',
+  address: { building: '1', street: 'Broadway', zipcode: '10036' },
+  location: [-73.9855, 40.758] as Position,
+}
+const dish = { name: 'Margherita', description: 'Tomato, mozzarella, basil', category: 'mains', priceCents: 1200 }
+
+async function open(cache: RestaurantCache, dishes = 1) {
+  const ownerId = newId().toHexString()
+  const restaurant = await cache.restaurants.create(ownerId, details, Array(dishes).fill(dish), ownerId)
+  const by = () => ({ ownerId, requestKey: newId().toHexString() })
+  return { restaurant, by, id: restaurant.id }
+}
+
+/** What somebody who has written nothing yet is shown, as soon as the secondaries have it. */
+async function show(cache: RestaurantCache, id: string, encoding: Encoding = 'identity') {
+  const found = await cache.find(id, encoding)
+  return found && { ...found, body: found.body.toString() }
+}
+
+const as = <T>(reader: Reader, run: () => Promise<T>) =>
+  new Promise<T>((resolve, reject) => readAs(reader, () => run().then(resolve, reject)))
+
+const queries = () => bench.sent.filter(({ name }) => name === 'find').length
+
+test('a restaurant is read from MongoDB once and from Redis after that', async () => {
+  const cache = createCache()
+  const author = new Reader()
+  const { restaurant, id } = await as(author, () => open(cache))
+  bench.sent.length = 0
+  const first = await as(author, () => show(cache, id))
+  expect(first).toEqual({ etag: etagOf(render(restaurant)), body: render(restaurant), encoding: 'identity' })
+  for (let count = 0; count < 5; count++) expect(await show(createCache(), id)).toEqual(first)
+  expect(queries()).toBe(1)
+  expect(seen).toEqual(['miss', ...Array(5).fill('hit')])
+  expect(await redis.pttl(`restaurant:${id}`)).toBeGreaterThan(14 * 60_000)
+})
+
+test('many who ask at once, on several replicas, cost one query', async () => {
+  const caches = [createCache(), createCache(), createCache()]
+  const { id } = await open(createCache())
+  await expect.poll(() => show(createCache(), id), { timeout: 10_000 }).not.toBeNull()
+  await redis.del(`restaurant:${id}`)
+  bench.sent.length = 0
+  const found = await Promise.all(
+    Array.from({ length: 90 }, (_, index) => show(caches[index % 3] as RestaurantCache, id)),
+  )
+  expect(new Set(found.map((each) => each?.etag))).toEqual(new Set([expect.any(String)]))
+  expect(queries()).toBe(1)
+})
+
+test('a change is shown by the next read, to everybody', async () => {
+  const cache = createCache()
+  const { id, by } = await open(cache)
+  await expect.poll(() => show(cache, id), { timeout: 10_000 }).not.toBeNull()
+  for (const name of ['Second', 'Third']) {
+    await cache.restaurants.update(id, { name }, by())
+    expect(await redis.exists(`restaurant:${id}`)).toBe(0)
+    expect(JSON.parse((await show(createCache(), id))?.body ?? '')).toMatchObject({ name })
+  }
+  await cache.restaurants.replaceMenu(id, [], by())
+  expect(JSON.parse((await show(createCache(), id))?.body ?? '')).toMatchObject({ name: 'Third', menu: [] })
+})
+
+test('a refused change leaves the cache as it is', async () => {
+  const cache = createCache()
+  const { id, by } = await open(cache)
+  await expect.poll(() => show(cache, id), { timeout: 10_000 }).not.toBeNull()
+  const somebodyElse = { ...by(), ownerId: newId().toHexString() }
+  await expect(cache.restaurants.update(id, { name: 'Mine' }, somebodyElse)).rejects.toMatchObject({
+    code: 'forbidden',
+  })
+  expect(await redis.exists(`restaurant:${id}`)).toBe(1)
+})
+
+test('what was read before a change is not filled in after it', async () => {
+  const cache = createCache()
+  const { id, by } = await open(cache)
+  await expect.poll(() => show(cache, id), { timeout: 10_000 }).not.toBeNull()
+  const old = await redis.hgetallBuffer(`restaurant:${id}`)
+  const { from } = JSON.parse(old.meta?.toString() ?? '')
+  await cache.restaurants.update(id, { name: 'New' }, by())
+  const keys = [`restaurant:${id}`, `fence:restaurant:${id}`, `flight:restaurant:${id}`] as const
+  const stored = await redis.fillEntry(
+    ...keys,
+    from.seconds,
+    from.counter,
+    60_000,
+    'late',
+    ...Object.entries(old).flat(),
+  )
+  expect(stored).toBe(0)
+  expect(JSON.parse((await show(cache, id))?.body ?? '')).toMatchObject({ name: 'New' })
+})
+
+test('a restaurant that is not there is remembered as missing for a moment only', async () => {
+  const cache = createCache()
+  const id = newId().toHexString()
+  expect(await cache.find(id, 'identity')).toBeNull()
+  expect(await redis.pttl(`restaurant:${id}`)).toBeLessThanOrEqual(2_000)
+})
+
+test.each([
+  ['gzip', gunzipSync],
+  ['br', brotliDecompressSync],
+  ['zstd', zstdDecompressSync],
+] as const)('a long menu is kept compressed as %s, a short one is not', async (encoding, decompress) => {
+  const cache = createCache()
+  const author = new Reader()
+  const { restaurant, id } = await as(author, () => open(cache, 20))
+  const found = await as(author, () => cache.find(id, encoding))
+  expect(found?.encoding).toBe(encoding)
+  expect(decompress(found?.body ?? Buffer.alloc(0)).toString()).toBe(render(restaurant))
+  expect((await cache.find(id, encoding))?.body).toEqual(found?.body)
+  const short = await as(author, () => open(cache))
+  expect((await as(author, () => cache.find(short.id, encoding)))?.encoding).toBe('identity')
+})
+
+test('without Redis, reads come from MongoDB and changes are refused before they happen', async () => {
+  const client = await openRedis()
+  const cache = createCache(client, watchRun(client))
+  const { id, by, restaurant } = await open(cache)
+  client.disconnect()
+  await expect.poll(() => show(cache, id), { timeout: 10_000 }).toMatchObject({ body: render(restaurant) })
+  expect(seen).toContain('unavailable')
+  await expect(cache.restaurants.update(id, { name: 'New' }, by())).rejects.toMatchObject({ code: 'unavailable' })
+  expect(await cache.restaurants.find(id, 'latest')).toEqual(restaurant)
+})
