@@ -19,7 +19,7 @@ export function featuresOf({ version, description }: Pick<Binary, 'version' | 'd
   }
 }
 
-/** The upstream's connections to the replicas: what is tried, and how many idle ones are kept per worker. */
+/** Connections to the replicas: what is tried; and how many idle ones are kept per worker, also for the edge cache. */
 const serverOptions = 'max_fails=1 fail_timeout=1s'
 const idleConnections = 64
 
@@ -37,7 +37,7 @@ export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], s
     `  keepalive ${idleConnections};`,
     '  keepalive_timeout 60s;',
     '}',
-    `upstream edge { server ${host}:${statusPort}; }`,
+    `upstream edge { server ${host}:${statusPort}; keepalive ${idleConnections}; }`,
     'proxy_cache_path tmp/edge keys_zone=edge:4m max_size=64m inactive=15s use_temp_path=off manager_files=1000;',
     'access_log ../logs/access.log access_json buffer=32k flush=1s;',
     ...features.tempPaths.map((directive) => `${directive} tmp/${directive};`),

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import mongoose, { type ClientSession, type mongo } from 'mongoose'
 import { DomainError } from '../domain/errors.ts'
 import { beginning, type ClusterTime, compare, fromTimestamp, later, toTimestamp } from './cluster-time.ts'
@@ -247,7 +248,11 @@ export function createConsistency(
         hedges--
         goSecond('slow')
       }, readWaitMs)
-      const unsubscribe = members.onLost(member.name, () => goSecond('lost'))
+      // Called back by a heartbeat, which is nobody's request.
+      const unsubscribe = members.onLost(
+        member.name,
+        AsyncResource.bind(() => goSecond('lost')),
+      )
       attempt(member, read, run).then(
         (answer) => settle(() => resolve(answer.arrive())),
         (error) => {

@@ -174,6 +174,24 @@ describe('a secondary that is frozen', () => {
   })
 })
 
+describe('a read under way at a secondary that falls silent', () => {
+  test('goes to the primary, and still knows whose it is', async () => {
+    await caughtUp()
+    const { secondaries } = await hostsByRole()
+    const [frozen = '', other = ''] = secondaries
+    const id = await place(createStore(), new Reader())
+    await caughtUp()
+    await undoAtEnd(freeze(frozen))
+    mongo.members.giveUp(mongo.members.byAddress(other)?.name ?? '')
+    const store = createStore({ readWaitMs: 60_000 })
+    const reader = new Reader()
+    expect(await find(store, reader, id)).not.toBeNull()
+    expect(store.seen).toEqual(['lost', 'primary'])
+    expect([...reader.sources].join()).toMatch(/^primary /)
+    expect(reader.token).toBeDefined()
+  })
+})
+
 describe('a token', () => {
   const future = (): ClusterTime => ({ seconds: Math.floor(Date.now() / 1000) + 3_600, counter: 1 })
 

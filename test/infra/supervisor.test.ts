@@ -60,7 +60,7 @@ test('starts a program, waits until it is ready, and ends it', async () => {
 })
 
 test('one that ends before it is ready is reported with the end of its log', async () => {
-  const { supervised } = supervise('console.error("no such database"); process.exitCode = 7')
+  const { supervised } = supervise('process.stderr.write("no such database"); process.exitCode = 7')
   const attempt = supervised.start(never)
   await expect(attempt).rejects.toThrow('app-1 ended before it was ready (with status 7)')
   await expect(attempt).rejects.toThrow('no such database')
@@ -123,7 +123,8 @@ test('a start can be given up', async () => {
 
 test('is stopped by two at once as by one', async () => {
   // The second signal would end it by its default.
-  const counts = 'process.once("SIGTERM", () => { console.log("SIGTERM"); setTimeout(() => process.exit(), 300) });'
+  const counts =
+    'process.once("SIGTERM", () => { process.stdout.write("SIGTERM\\n"); setTimeout(() => process.exit(), 300) });'
   const { supervised } = supervise(`${counts} ${listens}`)
   await supervised.start(never)
   await Promise.all([supervised.stop(5_000), supervised.stop(5_000)])

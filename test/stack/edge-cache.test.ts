@@ -140,17 +140,40 @@ describe('what is the same for everybody', () => {
   })
 
   test('is fetched once for all who ask at the same time', async () => {
+    // As long as this process may take for so many.
+    const patient = await startNginx([replica.port], {
+      'lock_timeout 200ms': 'lock_timeout 10s',
+      'lock_age 1s': 'lock_age 10s',
+    })
+    onTestFinished(() => patient.stop())
     const path = newPath()
     answer = async (...args) => {
       await sleep(50)
       give()(...args)
     }
-    await atAGoodTime()
-    const answers = await Promise.all(Array.from({ length: 500 }, () => get(path)))
+    const answers = await Promise.all(Array.from({ length: 500 }, () => get(path, {}, 'GET', patient)))
     expect(replica.requests).toHaveLength(1)
     expect(new Set(answers.map(({ body }) => body)).size).toBe(1)
     expect(answers.every(({ status }) => status === 200)).toBe(true)
     expect(answers.filter((each) => cacheOf(each) === 'MISS')).toHaveLength(1)
+  })
+
+  test('is not waited for where the one who fetches it is slow', async () => {
+    const path = newPath()
+    let held = true
+    answer = async (...args) => {
+      if (held) {
+        held = false
+        await sleep(2_000)
+      }
+      give()(...args)
+    }
+    const slow = get(path)
+    await waitFor('the first request', 5_000, async () => replica.requests.length === 1)
+    const asked = Date.now()
+    expect(cacheOf(await get(path))).toBe('MISS')
+    expect(Date.now() - asked).toBeLessThan(1_500)
+    await slow
   })
 
   test('comes from the second before while one client waits for a new one', async () => {
@@ -171,6 +194,19 @@ describe('what is the same for everybody', () => {
     expect(new Set(served(others).map(String))).toEqual(new Set([`STALE,${before.body}`]))
     // A CDN would keep it for an hour.
     expect(others[0]?.headers).toMatchObject({ age: '1', 'cdn-cache-control': 'no-store' })
+  })
+
+  test('does not come from any earlier second, however few ask', async () => {
+    const path = newPath()
+    const before = await get(path)
+    await sleep(2_100)
+    answer = async (...args) => {
+      await sleep(100)
+      give()(...args)
+    }
+    const answers = await Promise.all(Array.from({ length: 10 }, () => get(path)))
+    expect(answers.map(cacheOf)).toEqual(answers.map(() => 'MISS'))
+    expect(answers.map(({ body }) => body)).not.toContain(before.body)
   })
 
   test('HEAD and GET have one answer', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Launcher, launch, newDataDir, removeStack } from '../support/launcher.ts'
-import { freePorts } from '../support/servers.ts'
+import { freePorts, waitFor } from '../support/servers.ts'
 
 const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
 const [, tryIt = ''] = /\n## Try it\n([\s\S]*?)\n## /.exec(readme) ?? []
@@ -53,6 +53,10 @@ test('the quick start of the README does what it says', async () => {
   expect(bodies).toHaveLength(2)
   expect(bodies[1]).toBe(bodies[0])
 
+  // A machine that is still busy with the start may have secondaries that nobody waits for.
+  await waitFor('secondaries that keep up', 60_000, async () => {
+    return (await paste(names, 'curl -si -b jar $API/orders')).includes('x-read-from: secondary')
+  })
   const seen = await paste(names, look)
   expect(seen.match(/^HTTP\/1\.1 200/gm)).toHaveLength(3)
   expect(new Set(seen.match(/^x-served-by: app-\d/gim)?.map((line) => line.trim())).size).toBe(3)

@@ -31,7 +31,8 @@ export function benchForFile(options: { writeTimeoutMs?: number } = {}): StoreBe
   beforeAll(async () => {
     mongo = await connectMongo({ ...mongoOptions(newDatabaseName()), ...options, monitorCommands: true })
     await createIndexes(mongo.connection)
-    consistency = createConsistency(mongo)
+    // No second tries on a machine that is slow just now: what is counted here is what the stores ask for.
+    consistency = createConsistency(mongo, { readWaitMs: 10_000 })
     mongo.connection.getClient().on('commandStarted', ({ commandName, command, address }) => {
       sent.push({ name: commandName, command, role: mongo.members.byAddress(address)?.role ?? 'other' })
     })
