@@ -24,6 +24,8 @@ const works = {
   lag: (scene) => lockWhile(scene, 1, scene.chance.between(1_000, 30_000)),
   'lag-both': (scene) => lockWhile(scene, 2, scene.chance.between(1_000, 10_000)),
   'pause-secondary': async (scene) => freezeWhile(scene, await somebody(scene, 'secondary'), pauseMs(scene)),
+  // Long enough to be given up, short enough to be back before that is forgotten.
+  'blink-secondary': async (scene) => blink(scene, await somebody(scene, 'secondary'), pauseMs(scene)),
   'pause-secondaries': async (scene) => freezeWhile(scene, await scene.set.named('secondary'), pauseMs(scene)),
   'pause-primary': async (scene) => freezeWhile(scene, await scene.set.named('primary'), pauseMs(scene)),
   // Longer than Nginx waits for an answer: what the frozen one finishes later has been done elsewhere by then.
@@ -152,6 +154,23 @@ async function freezeWhile({ stack, begin, hold }: Scene, names: string[], timeM
     await hold(timeMs)
   } finally {
     for (const pid of pids) process.kill(pid, 'SIGCONT')
+  }
+}
+
+/** Freezes and thaws again and again. */
+async function blink({ stack, chance, begin, hold }: Scene, names: string[], timeMs: number): Promise<void> {
+  const pid = stack.named(names[0] ?? '')?.pid
+  if (!pid) return
+  begin(names.join(' '))
+  const endsAt = performance.now() + timeMs
+  for (let timeLeftMs = timeMs; timeLeftMs > 0; timeLeftMs = endsAt - performance.now()) {
+    try {
+      process.kill(pid, 'SIGSTOP')
+      await hold(chance.between(50, 500))
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await hold(chance.between(20, 200))
   }
 }
 

@@ -6,8 +6,8 @@ const breathMs = 15
 const retryMs = 500
 
 /**
- * Holds secondaries behind by this much on average: each is locked for twice as long, in which its lag grows from
- * nothing, then let go for a moment. Two locks at once hold up every write, as slow replication does.
+ * Holds secondaries behind by this much on average: each is locked for a little more than twice as long, in which its
+ * lag grows from nothing, then let go for a moment. Two locks at once hold up every write, as slow replication does.
  */
 export class SteadyLag {
   readonly #set: ReplicaSet
@@ -33,6 +33,7 @@ export class SteadyLag {
     const rest = (timeMs: number) => sleep(timeMs, undefined, { signal }).catch(() => {})
     await rest(index * lagMs)
     let member: string | undefined
+    let freeMs = breathMs
     while (!signal.aborted) {
       // A primary must not be locked, and who is primary changes.
       if (member === undefined || (await this.#set.role(member)) !== 'secondary') {
@@ -51,13 +52,17 @@ export class SteadyLag {
       }
       const locked = performance.now()
       try {
-        await rest(2 * lagMs)
+        await rest(lagMs + Math.sqrt(lagMs ** 2 + 2 * lagMs * freeMs))
       } finally {
         await this.#set.unlock(member)
       }
-      this.#lockedSquareMs += (performance.now() - locked) ** 2
+      const lockedMs = performance.now() - locked
       await rest(breathMs)
-      this.#elapsedMs += performance.now() - began
+      const cycleMs = performance.now() - began
+      // The lag grows while it is locked only, and counts over the whole cycle: lockedMs² / 2 / cycleMs on average.
+      freeMs = cycleMs - lockedMs
+      this.#lockedSquareMs += lockedMs ** 2
+      this.#elapsedMs += cycleMs
     }
   }
 }
