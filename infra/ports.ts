@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from './failure.ts'
 import { isFree } from './free-port.ts'
 import { listenerOn } from './process-table.ts'
@@ -10,6 +11,7 @@ import { host, memberNames, type Ports } from './topology.ts'
 const firstBlock = 10_000
 const blockSize = 100
 const blockCount = 220
+const endingMs = 5_000
 const blocksToTry = 40
 const inBlock = { mongo: 0, redis: 10, status: 20, apps: 30 }
 
@@ -74,12 +76,23 @@ async function freshPorts(dataDir: string, publicPort: number): Promise<Ports> {
   throw new Failure(`No free block of ports was found between ${preferred} and the ${blocksToTry} blocks above it.`)
 }
 
+/**
+ * A mongod that was just killed may be gone by its pid, while threads of it that are still ending hold its sockets.
+ */
+async function becomesFree(port: number): Promise<boolean> {
+  for (let waitedMs = 0; waitedMs < endingMs; waitedMs += 100) {
+    if (await isFree(port, host)) return true
+    await sleep(100)
+  }
+  return isFree(port, host)
+}
+
 async function repairPorts(ports: Ports, path: string, publicPort: number): Promise<Ports> {
   for (const [index, port] of ports.mongo.entries()) {
     const name = memberNames[index]
     if (port === publicPort)
       throw new Failure(`Port ${port} belongs to ${name} of this data directory: choose another --port.`)
-    if (!(await isFree(port, host))) {
+    if (!(await becomesFree(port))) {
       throw new Failure(
         `Port ${port}, by which the replica set knows its member ${name} (${path}), is taken by ${listenerOn(port) ?? 'another process'}. End that process, then start again.`,
       )

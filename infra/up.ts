@@ -199,6 +199,7 @@ function summary(url: string, dataDir: DataDir): string {
     `  logs         ${dataDir.logs}`,
     '',
     '  npm run status · npm run scale -- app=5 · npm run restart · npm stop, or Ctrl-C here',
+    ...(dataDir.path === join(root, '.brigade') ? [] : [`  each with    --data-dir ${JSON.stringify(dataDir.path)}`]),
     '',
   ].join('\n')
 }

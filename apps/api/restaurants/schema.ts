@@ -50,7 +50,11 @@ export const NewMenu = Closed({ menu: MenuInput })
 export const RestaurantQuery = Closed({
   cuisine: Type.Optional(Text(100, { description: 'Case and accents do not matter' })),
   borough: Type.Optional(Text(100)),
-  q: Type.Optional(Text(100, { description: 'Words that all occur in the name or the cuisine' })),
+  q: Type.Optional(
+    Text(100, {
+      description: 'Whole words that all occur in the name or the cuisine; case, accents and apostrophes do not matter',
+    }),
+  ),
   near: Type.Optional(
     Type.String({
       pattern: '^-?\\d{1,3}(\\.\\d{1,12})?,-?\\d{1,2}(\\.\\d{1,12})?$',
