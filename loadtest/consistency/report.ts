@@ -27,7 +27,7 @@ export function describeResult(result: Result): string {
     describeFaults(tally),
     describeErrors(tally),
     describeCalls('answers that nothing excuses', tally.unexplainedCount, tally.unexplained),
-    describeCalls(`reads that took longer than ${slowReadMs} ms`, slowReadsOf(tally), tally.slowReads),
+    describeSlowReads(tally),
     ...troubles.map((trouble) => `trouble: ${trouble}`),
   ]
     .filter((part) => part !== '')
@@ -113,8 +113,13 @@ function describeCalls(title: string, total: number, examples: Tally['slowReads'
   ].join('\n')
 }
 
-function slowReadsOf({ faults }: Tally): number {
-  return [...faults.values()].reduce((sum, { slowReads }) => sum + slowReads, 0)
+/** Those that failed come first. */
+function describeSlowReads({ faults, slowReads }: Tally): string {
+  const all = [...faults.values()]
+  const total = all.reduce((sum, fault) => sum + fault.slowReads, 0)
+  const failed = all.reduce((sum, fault) => sum + fault.slowReadErrors, 0)
+  const examples = slowReads.toSorted((a, b) => Number(a.outcome === 'ok') - Number(b.outcome === 'ok'))
+  return describeCalls(`reads took longer than ${slowReadMs} ms, ${count(failed)} of them failed`, total, examples)
 }
 
 function inOrder(faults: Tally['faults']): FaultTally[] {

@@ -105,7 +105,8 @@ export class Tally {
     if (timeMs <= slowReadMs) return
     tally.slowReads++
     if (call.outcome !== 'ok') tally.slowReadErrors++
-    if (this.slowReads.length < keptExamples) this.slowReads.push(call)
+    // Failures are always kept: they are few, and what one looks for.
+    if (call.outcome !== 'ok' || this.slowReads.length < keptExamples) this.slowReads.push(call)
   }
 
   #of(fault: string | null): FaultTally {
