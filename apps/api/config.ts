@@ -70,7 +70,7 @@ export const settings = Type.Object({
   READ_MAX_STALENESS_MS: Type.Integer({
     default: 2_000,
     ...milliseconds,
-    description: 'Age of the oldest data that readers are shown who have written nothing',
+    description: 'Age of the oldest data that anybody is shown while there is a primary',
   }),
   REDIS_URL: Type.String({
     default: 'redis://127.0.0.1:6379',

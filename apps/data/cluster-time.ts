@@ -30,6 +30,16 @@ export function later(a: ClusterTime, b: ClusterTime): ClusterTime {
   return compare(a, b) >= 0 ? a : b
 }
 
+/** As {@link parseTime} takes it back, and as scripts read it. */
+export function formatTime({ seconds, counter }: ClusterTime): string {
+  return `${seconds}.${counter}`
+}
+
+export function parseTime(text: string | null | undefined): ClusterTime | undefined {
+  const parts = /^(\d+)\.(\d+)$/.exec(text ?? '')
+  return parts ? { seconds: Number(parts[1]), counter: Number(parts[2]) } : undefined
+}
+
 /** The clock as the set signs it; without it, a member that is behind refuses a time that it has not heard of. */
 export type SignedClusterTime = mongo.ClusterTime
 

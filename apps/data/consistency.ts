@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import mongoose, { type ClientSession, type mongo } from 'mongoose'
 import { DomainError } from '../domain/errors.ts'
 import { beginning, type ClusterTime, compare, fromTimestamp, later, toTimestamp } from './cluster-time.ts'
@@ -7,8 +8,8 @@ import type { Mongo } from './mongo.ts'
 import { currentReader, noteRead, type Reader, refuseAbandoned } from './reader.ts'
 
 /**
- * How fresh a read must be. `latest` guards a decision and asks the primary; `any` shows data to somebody: never less
- * than that reader has written or seen, and to nobody in particular, never older than the stated bound.
+ * How fresh a read must be. `latest` guards a decision and asks the primary for all that was ever acknowledged; `any`
+ * shows data to somebody: never less than that reader has written or seen, and never older than the stated bound.
  */
 export type Freshness = 'latest' | 'any'
 
@@ -64,7 +65,7 @@ export interface ConsistencyOptions {
   routing?: ReadRouting
   /** How long a read may wait for a secondary to catch up, or to answer at all, before the primary is asked. */
   readWaitMs?: number
-  /** The oldest data that readers without a token are shown. */
+  /** The age of the oldest data that anybody is shown while there is a primary. */
   maxStalenessMs?: number
   observer?: ReadObserver
 }
@@ -93,6 +94,13 @@ const queryTimeoutMs = 5_000
 // heartbeats.
 const worthWaitingMs = 1_000
 
+// How long a read waits for an election: as long as the driver does, and longer than one takes.
+const electionWaitMs = 5_000
+const pollMs = 25
+
+// How often a read that guards a decision is made again because another primary was elected meanwhile.
+const maxElections = 2
+
 // The share of reads that may be sent a second time because the first answer is slow, and a start for quiet times:
 // more would double the load of a set that is slow because it is loaded.
 const hedgeShare = 0.1
@@ -117,12 +125,15 @@ export function createConsistency(
     maxTimeMs: number
   }
 
+  /** What a member has answered. Only the answer that is used has been seen: it arrives. */
+  interface Answer<T> {
+    arrive(): Dated<T>
+  }
+
+  type Run<T> = (options: ReadOptions) => Promise<T>
+
   /** One try at one place. What its answer says of the clock is kept for the reader and of the member. */
-  async function attempt<T>(
-    member: Member | undefined,
-    read: Attempt,
-    run: (options: ReadOptions) => Promise<T>,
-  ): Promise<{ arrive: () => Dated<T> }> {
+  async function attempt<T>(member: Member | undefined, read: Attempt, run: Run<T>): Promise<Answer<T>> {
     const { freshness, reader, needs } = read
     // Before it is asked: what it commits while it answers may be missing from the answer.
     const known = (member ?? members.primary())?.committed ?? beginning
@@ -133,14 +144,14 @@ export function createConsistency(
       if (needs && reader?.token?.signed) session.advanceClusterTime(reader.token.signed)
       const value = await run({
         readPreference: member ? targetOf(member) : primary,
-        ...(freshness === 'any' && routing === 'causal' ? { readConcern: { level: 'majority' as const } } : {}),
+        // What the majority lacks may never have happened: nothing is decided by it, nor shown.
+        ...(freshness === 'latest' || routing === 'causal' ? { readConcern: { level: 'majority' as const } } : {}),
         maxTimeMS: Math.max(1, Math.round(read.maxTimeMs)),
         session,
       })
       const { operationTime, clusterTime } = session
       if (member && operationTime) members.learn(member.name, fromTimestamp(operationTime))
       return {
-        // Only the answer that is used has been seen.
         arrive() {
           const shown = member ?? members.latestPrimary()
           const role = shown?.role ?? 'primary'
@@ -160,37 +171,89 @@ export function createConsistency(
 
   /** What a reader must be shown, and what is asked for beyond that. */
   function needsOf(reader: Reader | undefined, after: ClusterTime | undefined): ClusterTime | undefined {
-    if (routing !== 'causal') return undefined
-    return reader?.needs && after ? later(reader.needs, after) : (reader?.needs ?? after)
+    return routing === 'causal' ? laterOf(reader?.needs, after) : undefined
   }
 
-  async function fromPrimary<T>(
-    freshness: Freshness,
-    after: ClusterTime | undefined,
-    run: (options: ReadOptions) => Promise<T>,
-  ): Promise<Dated<T>> {
+  /** Where this primary has not committed anything yet, it may not show all that was acknowledged before it. */
+  function notYetShown(primary: Member | undefined): ClusterTime | undefined {
+    const elected = primary?.elected?.at
+    return elected && compare(primary.committed, elected) < 0 ? elected : undefined
+  }
+
+  async function askPrimary<T>(freshness: Freshness, after: ClusterTime | undefined, run: Run<T>): Promise<Answer<T>> {
     const reader = currentReader()
-    const read = { freshness, reader, maxTimeMs: queryTimeoutMs }
-    try {
-      return (await attempt(undefined, { ...read, needs: needsOf(reader, after) }, run)).arrive()
-    } catch (error) {
-      if (!reader?.token || !isClockRefusal(error)) throw error
-      observer?.fellBack('token-refused')
-      reader.dropToken()
-      return (await attempt(undefined, { ...read, needs: after }, run)).arrive()
+    for (let elections = 0; ; elections++) {
+      const primary = members.latestPrimary()
+      const guarded = freshness === 'latest' ? laterOf(after, notYetShown(primary)) : after
+      const read = { freshness, reader, maxTimeMs: queryTimeoutMs }
+      const answer = await attempt(undefined, { ...read, needs: needsOf(reader, guarded) }, run).catch((error) => {
+        if (!reader?.token || !isClockRefusal(error)) throw error
+        observer?.fellBack('token-refused')
+        reader.dropToken()
+        return attempt(undefined, { ...read, needs: guarded }, run)
+      })
+      const answeredBySame = members.latestPrimary()?.elected?.id === primary?.elected?.id
+      if (freshness === 'any' || answeredBySame || elections >= maxElections) return answer
     }
   }
 
-  async function fromSecondaries<T>(
-    after: ClusterTime | undefined,
-    run: (options: ReadOptions) => Promise<T>,
-  ): Promise<Dated<T>> {
+  /** From the primary or, when there is none or it is lost on the way, from what is left. */
+  async function askPrimaryOrRest<T>(after: ClusterTime | undefined, run: Run<T>): Promise<Answer<T>> {
+    const primary = members.primary()
+    if (primary) {
+      try {
+        const answer = await untilLost(primary, askPrimary('any', after, run))
+        if (answer) return answer
+      } catch (error) {
+        if (!isOutage(error) || members.primary()) throw error
+      }
+    }
+    return askRest(after, run)
+  }
+
+  /**
+   * Without a primary nothing new is acknowledged, so that members that are left show all there is. Whom that is not
+   * enough waits for an election.
+   */
+  async function askRest<T>(after: ClusterTime | undefined, run: Run<T>): Promise<Answer<T>> {
+    const reader = currentReader()
+    const deadlineMs = now() + electionWaitMs
+    do {
+      const needs = needsOf(reader, after)
+      const left = reader?.tokenLost ? undefined : furthest(members.secondaries())
+      if (left && (!needs || compare(left.committed, needs) >= 0)) {
+        const read: Attempt = { freshness: 'any', reader, needs, maxTimeMs: queryTimeoutMs }
+        const answer = await untilLost(left, attempt(left, read, run))
+        if (answer) return answer
+      }
+      if (members.primary()) return askPrimary('any', after, run)
+      await sleep(pollMs)
+    } while (now() < deadlineMs)
+    throw new DomainError('unavailable', 'The database has no primary right now', { retryAfterSeconds: 1 })
+  }
+
+  /** Undefined when the member is lost before it answers. */
+  async function untilLost<T>(member: Member, answer: Promise<T>): Promise<T | undefined> {
+    // It may fail after nobody waits for it any more.
+    answer.catch(() => {})
+    let unsubscribe = () => {}
+    const lost = new Promise<undefined>((resolve) => {
+      unsubscribe = members.onLost(member.name, () => resolve(undefined))
+    })
+    try {
+      return await Promise.race([answer, lost])
+    } finally {
+      unsubscribe()
+    }
+  }
+
+  async function askSecondaries<T>(after: ClusterTime | undefined, run: Run<T>): Promise<Answer<T>> {
     const reader = currentReader()
     const needs = needsOf(reader, after)
     const read: Attempt = { freshness: 'any', reader, needs, maxTimeMs: queryTimeoutMs }
     const fallBack = (reason: Fallback) => {
       observer?.fellBack(reason)
-      return fromPrimary('any', after, run)
+      return askPrimaryOrRest(after, run)
     }
     if (reader?.tokenLost) return fallBack('token-lost')
     const candidates = shuffle(members.secondaries())
@@ -200,23 +263,19 @@ export function createConsistency(
       (member) => (!needs || compare(member.committed, needs) >= 0) && members.stalenessMs(member) <= maxStalenessMs,
     )
     if (fresh) return hedged(fresh, read, run, fallBack)
-    const nearest = candidates.reduce<Member | undefined>(
-      (best, member) => (best && compare(best.committed, member.committed) >= 0 ? best : member),
-      undefined,
-    )
-    if (nearest && needs && members.stalenessMs(nearest) <= worthWaitingMs) return waiting(nearest, read, run, fallBack)
-    if (members.primary() || !nearest) return fallBack(nearest ? 'behind' : 'no-secondary')
-    // Without a primary nothing new is acknowledged: what is left shows all there is, or the reader is told to wait.
-    return needs ? waiting(nearest, read, run, fallBack) : (await attempt(nearest, read, run)).arrive()
+    const nearest = furthest(candidates)
+    if (!nearest) return fallBack('no-secondary')
+    if (needs && members.stalenessMs(nearest) <= worthWaitingMs) return waiting(nearest, read, run, fallBack)
+    return fallBack('behind')
   }
 
   /** From a member that is known to be fresh enough, and from the primary too if no answer comes. */
   function hedged<T>(
     member: Member,
     read: Attempt,
-    run: (options: ReadOptions) => Promise<T>,
-    fallBack: (reason: Fallback) => Promise<Dated<T>>,
-  ): Promise<Dated<T>> {
+    run: Run<T>,
+    fallBack: (reason: Fallback) => Promise<Answer<T>>,
+  ): Promise<Answer<T>> {
     hedges = Math.min(hedgeReserve, hedges + hedgeShare)
     return new Promise((resolve, reject) => {
       let settled = false
@@ -233,11 +292,11 @@ export function createConsistency(
         second = true
         noteWait(read.reader, (now() - startedMs) / 1000)
         fallBack(reason).then(
-          (value) =>
+          (answer) =>
             settle(() => {
               // The primary was faster although it started later: the member is stuck, or nearly so.
               if (reason === 'slow') members.giveUp(member.name)
-              resolve(value)
+              resolve(answer)
             }),
           (error) => settle(() => reject(error)),
         )
@@ -254,10 +313,11 @@ export function createConsistency(
         AsyncResource.bind(() => goSecond('lost')),
       )
       attempt(member, read, run).then(
-        (answer) => settle(() => resolve(answer.arrive())),
+        (answer) => settle(() => resolve(answer)),
         (error) => {
           if (second) return
-          if (isClockRefusal(error) || isOutage(error)) goSecond(isClockRefusal(error) ? 'behind' : 'failed')
+          if (isClockRefusal(error)) goSecond('behind')
+          else if (isOutage(error)) goSecond('failed')
           else settle(() => reject(error))
         },
       )
@@ -268,9 +328,9 @@ export function createConsistency(
   async function waiting<T>(
     member: Member,
     read: Attempt,
-    run: (options: ReadOptions) => Promise<T>,
-    fallBack: (reason: Fallback) => Promise<Dated<T>>,
-  ): Promise<Dated<T>> {
+    run: Run<T>,
+    fallBack: (reason: Fallback) => Promise<Answer<T>>,
+  ): Promise<Answer<T>> {
     const startedMs = now()
     let timer: NodeJS.Timeout | undefined
     // The member cannot keep the limit when it is frozen, so it is kept here too.
@@ -283,7 +343,7 @@ export function createConsistency(
     try {
       const answer = await Promise.race([first, limit])
       noteWait(read.reader, (now() - startedMs) / 1000)
-      if (answer !== 'late') return answer.arrive()
+      if (answer !== 'late') return answer
     } catch (error) {
       noteWait(read.reader, (now() - startedMs) / 1000)
       if (!isClockRefusal(error) && !isOutage(error)) throw error
@@ -304,41 +364,72 @@ export function createConsistency(
     return new ReadPreference('nearest', [{ member: member.name }]) as ReadOptions['readPreference']
   }
 
-  async function fromAnySecondary<T>(run: (options: ReadOptions) => Promise<T>): Promise<Dated<T>> {
+  function askAnySecondary<T>(run: Run<T>): Promise<Answer<T>> {
     const [member] = shuffle(members.secondaries())
-    const read = { freshness: 'any' as const, reader: currentReader(), needs: undefined, maxTimeMs: queryTimeoutMs }
-    return (await attempt(member, read, run)).arrive()
+    return attempt(
+      member,
+      { freshness: 'any', reader: currentReader(), needs: undefined, maxTimeMs: queryTimeoutMs },
+      run,
+    )
   }
 
-  function readAny<T>(after: ClusterTime | undefined, run: (options: ReadOptions) => Promise<T>): Promise<Dated<T>> {
-    if (routing === 'primary') return fromPrimary('any', after, run)
-    return routing === 'secondary' ? fromAnySecondary(run) : fromSecondaries(after, run)
+  function askAny<T>(after: ClusterTime | undefined, run: Run<T>): Promise<Answer<T>> {
+    if (routing === 'primary') return askPrimary('any', after, run)
+    return routing === 'secondary' ? askAnySecondary(run) : askSecondaries(after, run)
+  }
+
+  async function arrived<T>(answer: Promise<Answer<T>>): Promise<Dated<T>> {
+    return (await answer).arrive()
+  }
+
+  /** Where no election can bring one, it is of no use to wait for a primary. */
+  function refuseWithoutMajority(): void {
+    if (members.mayHavePrimary()) return
+    throw new DomainError('unavailable', 'The database has lost its majority', { retryAfterSeconds: 1 })
   }
 
   return {
     read: (freshness, run) =>
       translateOutage(async () => {
-        const dated = freshness === 'latest' ? fromPrimary('latest', undefined, run) : readAny(undefined, run)
-        return (await dated).value
+        if (freshness === 'any') return (await arrived(askAny(undefined, run))).value
+        refuseWithoutMajority()
+        return (await arrived(askPrimary('latest', undefined, run))).value
       }),
-    readDated: (after, run) => translateOutage(() => readAny(after, run)),
+    readDated: (after, run) => translateOutage(() => arrived(askAny(after, run))),
     write: (run) =>
       translateOutage(async () => {
         refuseAbandoned()
+        refuseWithoutMajority()
         const session = client.startSession({ causalConsistency: true }) as ClientSession
         const startedMs = now()
+        let inDoubt = false
         try {
           return await run({ session })
+        } catch (error) {
+          inDoubt = isOutage(error)
+          throw error
         } finally {
           observer?.command('write', members.latestPrimary()?.name ?? 'unknown', (now() - startedMs) / 1000)
-          // Also after a failure: the write may have happened, and if it has, its author must see it.
-          if (session.operationTime) {
+          // Also of a refusal, which tells of what is there. In doubt, the majority may never come to that moment, and
+          // whoever had to be shown it could be shown nothing.
+          if (session.operationTime && !inDoubt) {
             currentReader()?.wrote(epoch, fromTimestamp(session.operationTime), session.clusterTime)
           }
           void session.endSession()
         }
       }),
   }
+}
+
+function furthest(candidates: Member[]): Member | undefined {
+  return candidates.reduce<Member | undefined>(
+    (best, member) => (best && compare(best.committed, member.committed) >= 0 ? best : member),
+    undefined,
+  )
+}
+
+function laterOf(a: ClusterTime | undefined, b: ClusterTime | undefined): ClusterTime | undefined {
+  return a && b ? later(a, b) : (a ?? b)
 }
 
 function shuffle<T>(items: T[]): T[] {

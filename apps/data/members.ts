@@ -15,24 +15,27 @@ export interface Member {
   readonly committed: ClusterTime
   /** When it last gave a sign of life, on the clock of {@link now}. */
   readonly seenAtMs: number
+  /** Of a primary: its election, and a moment that has all that was acknowledged before it. */
+  readonly elected: { id: string; at: ClusterTime } | undefined
 }
 
 /** What is known of all members, by the driver's own heartbeats and by every answer that says how far a member is. */
 export interface Members {
-  get(name: string): Member | undefined
   byAddress(address: string): Member | undefined
   /** Members that may serve reads: up, a secondary, seen lately, and not given up since. */
   secondaries(): Member[]
   primary(): Member | undefined
   /** As {@link primary}, however long ago it was heard of: where the driver sends what is for the primary. */
   latestPrimary(): Member | undefined
+  /** Whether there is a primary, or enough members are up to elect one. */
+  mayHavePrimary(): boolean
   /** An upper bound of how old the data is that this member shows; infinite when it cannot be told. */
   stalenessMs(member: Member): number
   /** A member's answer showed that it is at least this far. */
   learn(name: string, committed: ClusterTime): void
   /** Sends no more reads there until it shows a sign of life that is younger than this. */
   giveUp(name: string): void
-  /** Calls back once, as soon as the member is given up or silent for too long. The result unsubscribes. */
+  /** Calls back once, as soon as the member is given up, has another role or is silent. The result unsubscribes. */
   onLost(name: string, callback: () => void): () => void
   close(): void
 }
@@ -58,6 +61,7 @@ interface State {
   role: Role
   committed: ClusterTime
   seenAtMs: number
+  elected: Member['elected']
   givenUp: boolean
   waiters: Set<() => void>
 }
@@ -65,8 +69,8 @@ interface State {
 interface Hello {
   isWritablePrimary?: boolean
   secondary?: boolean
-  msg?: string
-  setName?: string
+  electionId?: mongo.ObjectId
+  hosts?: string[]
   tags?: Record<string, string>
   lastWrite?: { opTime?: { ts: mongo.Timestamp }; majorityOpTime?: { ts: mongo.Timestamp } }
 }
@@ -76,6 +80,7 @@ export function watchMembers(client: mongo.MongoClient): Members {
   const states = new Map<string, State>()
   // How far the primary was when: tells since when a member lacks something.
   const history: { atMs: number; time: ClusterTime }[] = []
+  let memberCount = 1
 
   function lose(state: State): void {
     const waiters = [...state.waiters]
@@ -92,20 +97,28 @@ export function watchMembers(client: mongo.MongoClient): Members {
       role: 'other',
       committed: beginning,
       seenAtMs: 0,
+      elected: undefined,
       givenUp: false,
       waiters: new Set(),
     }
     states.set(address, state)
     state.name = hello.tags?.member ?? address
     state.tagged = hello.tags?.member !== undefined
+    const formerRole = state.role
     state.role = hello.isWritablePrimary ? 'primary' : hello.secondary ? 'secondary' : 'other'
+    memberCount = hello.hosts?.length ?? memberCount
     state.seenAtMs = now()
     state.givenUp = false
     const committed = hello.lastWrite?.majorityOpTime
     if (committed) state.committed = later(state.committed, fromTimestamp(committed.ts))
     const applied = hello.lastWrite?.opTime
-    if (state.role === 'primary' && applied) remember(fromTimestamp(applied.ts), state.seenAtMs)
-    if (state.role !== 'secondary') lose(state)
+    if (state.role === 'primary' && applied) {
+      const at = fromTimestamp(applied.ts)
+      remember(at, state.seenAtMs)
+      const id = String(hello.electionId)
+      if (state.elected?.id !== id) state.elected = { id, at }
+    }
+    if (state.role !== formerRole) lose(state)
     // Being rebuilt: it may come back with less than it had.
     if (state.role === 'other') state.committed = beginning
   })
@@ -140,17 +153,18 @@ export function watchMembers(client: mongo.MongoClient): Members {
     return undefined
   }
 
+  const isSeen = ({ role, seenAtMs }: State) => role !== 'other' && now() - seenAtMs <= silentMs
+  const latestPrimary = () => [...states.values()].find(({ role }) => role === 'primary')
+
   return {
-    get: find,
     byAddress: (address) => states.get(address),
     secondaries: () =>
       [...states.values()].filter(
-        ({ role, tagged, seenAtMs, givenUp }) =>
-          role === 'secondary' && tagged && !givenUp && now() - seenAtMs <= silentMs,
+        (state) => state.role === 'secondary' && state.tagged && !state.givenUp && isSeen(state),
       ),
-    primary: () =>
-      [...states.values()].find(({ role, seenAtMs }) => role === 'primary' && now() - seenAtMs <= silentMs),
-    latestPrimary: () => [...states.values()].find(({ role }) => role === 'primary'),
+    primary: () => [...states.values()].find((state) => state.role === 'primary' && isSeen(state)),
+    latestPrimary,
+    mayHavePrimary: () => latestPrimary() !== undefined || [...states.values()].filter(isSeen).length > memberCount / 2,
     stalenessMs(member) {
       for (let index = history.length - 1; index >= 0; index--) {
         const sample = history[index]
@@ -170,7 +184,7 @@ export function watchMembers(client: mongo.MongoClient): Members {
     },
     onLost(name, callback) {
       const state = find(name)
-      if (!state || state.givenUp || state.role !== 'secondary') {
+      if (!state || state.givenUp || !isSeen(state)) {
         queueMicrotask(callback)
         return () => {}
       }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 
 export interface RedisOptions {
@@ -28,6 +29,12 @@ export function connectRedis(options: RedisOptions): Redis {
   redis.on('error', (error) => options.onError?.(error))
   watchSilence(redis, options.commandTimeoutMs)
   return redis
+}
+
+/** Makes `scripts/<file>.lua` a command of the client; its types are declared where it is used. */
+export function defineScript(redis: Redis, command: string, file: string, numberOfKeys: number): void {
+  const lua = readFileSync(new URL(`scripts/${file}.lua`, import.meta.url), 'utf8')
+  redis.defineCommand(command, { numberOfKeys, lua })
 }
 
 const ticksOfSilence = 5

@@ -1,20 +1,19 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip, zstdCompress } from 'node:zlib'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
 import type { Restaurant } from '../domain/restaurant.ts'
-import { type ClusterTime, compare, later } from './cluster-time.ts'
+import { type ClusterTime, compare, formatTime, later, parseTime } from './cluster-time.ts'
 import type { Consistency, Dated } from './consistency.ts'
 import { currentReader, noteRead } from './reader.ts'
-import type { RedisRun } from './redis.ts'
+import { defineScript, type RedisRun } from './redis.ts'
 import type { Restaurants, RestaurantWrite } from './restaurants.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    raiseFence(entry: string, fence: string, value: string, ttlMs: number): Result<null, Context>
+    raiseFence(entry: string, fence: string, write: string, state: string, ttlMs: number): Result<null, Context>
     fillEntry(
       entry: string,
       fence: string,
@@ -77,8 +76,6 @@ const entryKey = (id: string) => `restaurant:${id}`
 const fenceKey = (id: string) => `fence:restaurant:${id}`
 const flightKey = (id: string) => `flight:restaurant:${id}`
 
-const lua = (name: string) => readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8')
-
 /** A tag of the content itself (RFC 9110, 8.8.3), so that it is right whoever changed the data, and however. */
 export function etagOf(body: string): string {
   return `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
@@ -98,8 +95,8 @@ type Entry = { meta: Meta; bodies: Bodies }
 
 export function createRestaurantCache(options: RestaurantCacheOptions): RestaurantCache {
   const { redis, run, restaurants, consistency, render, observer } = options
-  redis.defineCommand('raiseFence', { numberOfKeys: 2, lua: lua('raise-fence') })
-  redis.defineCommand('fillEntry', { numberOfKeys: 3, lua: lua('fill-entry') })
+  defineScript(redis, 'raiseFence', 'raise-fence', 2)
+  defineScript(redis, 'fillEntry', 'fill-entry', 3)
 
   // Reads of this replica under way, so that it asks only once itself.
   const flights = new Map<string, Promise<Entry>>()
@@ -113,7 +110,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   async function lookUp(id: string, encoding: Encoding): Promise<LookUp> {
     const [found, fence] = await Promise.all([
       redis.hmgetBuffer(entryKey(id), 'meta', 'identity', encoding),
-      redis.get(fenceKey(id)),
+      redis.hget(fenceKey(id), 'date'),
     ])
     const [meta, identity, encoded] = found
     return { entry: meta ? entryOf(meta, { identity, [encoding]: encoded }) : undefined, fence: parseTime(fence) }
@@ -126,26 +123,26 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   }
 
   async function read(id: string, after: ClusterTime | undefined): Promise<Entry> {
-    const dated = await consistency.readDated(after, (read) => restaurants.query(id, read))
-    return renderEntry(dated)
+    return renderEntry(await consistency.readDated(after, (read) => restaurants.query(id, read)))
   }
 
-  async function renderEntry({ value, from, to }: Dated<Restaurant | null>): Promise<Entry> {
+  function renderEntry({ value, from, to }: Dated<Restaurant | null>): Entry {
     const meta = { etag: null, from, to, run: run.current()?.id ?? '' }
     if (!value) return { meta, bodies: {} }
     const text = render(value)
     return { meta: { ...meta, etag: etagOf(text) }, bodies: { identity: Buffer.from(text) } }
   }
 
-  /** Reads for everybody who asks meanwhile, on this replica and the others. */
-  function fly(id: string, encoding: Encoding, after: ClusterTime | undefined): Promise<Entry> {
-    const others = flights.get(id)
+  /** One read for everybody on this replica who asks meanwhile. */
+  function fly(key: string, read: () => Promise<Entry>): Promise<Entry> {
+    const others = flights.get(key)
     if (others !== undefined) return others
-    const flight = lead(id, encoding, after).finally(() => flights.delete(id))
-    flights.set(id, flight)
+    const flight = read().finally(() => flights.delete(key))
+    flights.set(key, flight)
     return flight
   }
 
+  /** One read for everybody who asks meanwhile, on this replica and the others. */
   async function lead(id: string, encoding: Encoding, after: ClusterTime | undefined): Promise<Entry> {
     const holder = randomBytes(8).toString('hex')
     const leads = await redis.set(flightKey(id), holder, 'PX', flightMs, 'NX')
@@ -184,16 +181,6 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
     return entry
   }
 
-  /** Without Redis, this replica still asks only once at a time. */
-  function flyAlone(id: string, after: ClusterTime | undefined): Promise<Entry> {
-    const key = `${id} alone`
-    const others = flights.get(key)
-    if (others !== undefined) return others
-    const flight = read(id, after).finally(() => flights.delete(key))
-    flights.set(key, flight)
-    return flight
-  }
-
   /** From the cache, or by a read that is shared with whoever asks meanwhile. */
   async function findEntry(id: string, encoding: Encoding): Promise<Entry> {
     const reader = currentReader()
@@ -210,11 +197,12 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
       }
       observer?.looked('miss')
       if (fence) after = after ? later(after, fence) : fence
-      flown = await fly(id, encoding, after)
+      flown = await fly(id, () => lead(id, encoding, after))
     } catch (error) {
       if (error instanceof DomainError) throw error
       observer?.looked('unavailable')
-      flown = await flyAlone(id, after)
+      // It cannot be known what has been written meanwhile, so that nobody is told what another was who needs less.
+      flown = reader?.tokenLost ? await read(id, after) : await fly(`${id} alone`, () => read(id, after))
     }
     // Who led the flight may have asked for less.
     if (after && compare(flown.meta.from, after) < 0) return read(id, after)
@@ -224,25 +212,26 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   }
 
   async function write(id: string, by: RestaurantWrite, run: (by: RestaurantWrite) => Promise<Restaurant>) {
-    const reader = currentReader()
-    const keys = [entryKey(id), fenceKey(id)] as const
-    const before = reader?.token?.write
+    const name = randomBytes(8).toString('hex')
+    const raise = (state: string) => redis.raiseFence(entryKey(id), fenceKey(id), name, state, fenceMs).catch(refuse)
     let announced = false
+    let inDoubt = false
     try {
       return await run({
         ...by,
         async announce() {
           // Not just afterwards: if this process dies in between, nothing old may be filled in.
-          await redis.raiseFence(...keys, 'pending', pendingMs).catch(refuse)
+          await raise(String(pendingMs))
           announced = true
         },
       })
+    } catch (error) {
+      inDoubt = !(error instanceof DomainError) || error.code === 'unavailable'
+      throw error
     } finally {
-      const after = reader?.token?.write
-      // Without an answer to date it, the write stays announced until it must have ended.
-      if (announced && after && (!before || compare(after, before) > 0)) {
-        await redis.raiseFence(...keys, `${after.seconds}.${after.counter}`, fenceMs).catch(refuse)
-      }
+      const written = currentReader()?.token?.write
+      // In doubt there is no date, and the write stays announced until it must have ended.
+      if (announced && !inDoubt && written) await raise(formatTime(written))
     }
   }
 
@@ -285,9 +274,4 @@ async function compress({ bodies }: Entry): Promise<void> {
 function entryOf(meta: Buffer, bodies: Partial<Record<Encoding, Buffer | null | undefined>>): Entry {
   const present = Object.entries(bodies).filter((body): body is [string, Buffer] => Boolean(body[1]))
   return { meta: JSON.parse(meta.toString()) as Meta, bodies: Object.fromEntries(present) }
-}
-
-function parseTime(text: string | null): ClusterTime | undefined {
-  const parts = text === null ? null : /^(\d+)\.(\d+)$/.exec(text)
-  return parts ? { seconds: Number(parts[1]), counter: Number(parts[2]) } : undefined
 }

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { RedisStore } from 'connect-redis'
 import type { SessionData } from 'express-session'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
 import { currentReader, refuseAbandoned } from './reader.ts'
+import { defineScript } from './redis.ts'
 import type { Tokens } from './tokens.ts'
 
 /** One log-in of one user on one device. */
@@ -100,15 +100,14 @@ export class SessionStore extends RedisStore {
     this.#redis = redis
     this.#tokens = tokens
     this.#onError = onError
-    redis.defineCommand('saveSession', {
-      numberOfKeys: 2,
-      lua: readFileSync(new URL('scripts/save-session.lua', import.meta.url), 'utf8'),
-    })
+    defineScript(redis, 'saveSession', 'save-session', 2)
   }
 
   override async get(sid: string, callback: Callback<StoredSession | UnknownSession | null> = () => {}) {
     const found = await this.#find(sid).catch((error): UnknownSession => {
       this.#onError(error)
+      const reader = currentReader()
+      if (reader) reader.tokenLost = true
       return { unknown: true }
     })
     callback(null, found)

@@ -1,11 +1,10 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
-import { beginning, type ClusterTime, parseSigned, serializeSigned } from './cluster-time.ts'
+import { beginning, type ClusterTime, formatTime, parseSigned, parseTime, serializeSigned } from './cluster-time.ts'
 import type { Mongo } from './mongo.ts'
 import { type CausalToken, mergeTokens, type Reader } from './reader.ts'
-import type { RedisRun } from './redis.ts'
+import { defineScript, type RedisRun } from './redis.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -22,13 +21,16 @@ export interface Tokens {
   /**
    * Stores what the request has written or seen, if it has. To be awaited before the answer leaves.
    * @throws DomainError `unavailable`: whoever gets the answer could be shown less by the next one; not where it is a
-   *   refusal anyway
+   *   refusal anyway, nor where it `mayFollow` as soon as Redis is back
    */
-  save(reader: Reader): Promise<void>
+  save(reader: Reader, mayFollow?: boolean): Promise<void>
 }
 
 // Longer than any secondary may lag behind and still come back: an absent token sends its owner to the primary.
 const ttlSeconds = 86_400
+
+// Readers who may be told of public data although what they have seen cannot be stored just now.
+const maxFollowing = 10_000
 
 const tokenKey = (userId: string) => `causal:{${userId}}`
 
@@ -37,10 +39,26 @@ export function createTokens(
   run: RedisRun,
   { members, epoch }: Pick<Mongo, 'members' | 'epoch'>,
 ): Tokens {
-  redis.defineCommand('saveToken', {
-    numberOfKeys: 1,
-    lua: readFileSync(new URL('scripts/save-token.lua', import.meta.url), 'utf8'),
+  defineScript(redis, 'saveToken', 'save-token', 1)
+
+  // Ready comes before any request can ask this client for a token.
+  const following = new Map<string, CausalToken>()
+  redis.on('ready', () => {
+    for (const [userId, token] of following) store(userId, token).catch(() => follow(userId, token))
+    following.clear()
   })
+
+  function follow(userId: string, token: CausalToken): boolean {
+    const earlier = following.get(userId)
+    if (!earlier && following.size >= maxFollowing) return false
+    following.set(userId, earlier ? mergeTokens(token, earlier) : token)
+    return true
+  }
+
+  async function store(userId: string, { epoch, write, read, signed }: CausalToken): Promise<void> {
+    const times = [write.seconds, write.counter, read.seconds, read.counter]
+    await redis.saveToken(tokenKey(userId), epoch, ...times, serializeSigned(signed), ttlSeconds)
+  }
 
   // A Redis that was restarted, or replaced by its replica, may have lost the latest tokens. Every write acknowledged
   // before that is committed at the primary when it is sampled next, so this is the least that anybody is shown then.
@@ -70,24 +88,14 @@ export function createTokens(
       const found = mergeTokens(token, { epoch, write: beginning, read: least, signed: undefined })
       reader.token = reader.token ? mergeTokens(found, reader.token) : found
     },
-    async save(reader) {
+    async save(reader, mayFollow = false) {
       const { userId, token, moved } = reader
       if (!moved || userId === undefined || !token) return
       reader.moved = false
-      const { write, read, signed } = token
       try {
-        await redis.saveToken(
-          tokenKey(userId),
-          token.epoch,
-          write.seconds,
-          write.counter,
-          read.seconds,
-          read.counter,
-          serializeSigned(signed),
-          ttlSeconds,
-        )
+        await store(userId, token)
       } catch (error) {
-        if (reader.refused) return
+        if (reader.refused || (mayFollow && follow(userId, token))) return
         throw new DomainError('unavailable', 'What you have seen could not be remembered; try again', {
           retryAfterSeconds: 1,
           cause: error,
@@ -98,16 +106,9 @@ export function createTokens(
 }
 
 function parseToken(stored: string): CausalToken | undefined {
-  const parts = /^([^|]*)\|(\d+)\.(\d+)\|(\d+)\.(\d+)\|(.*)$/s.exec(stored)
-  if (!parts) return undefined
-  const [, epoch = '', ...rest] = parts
-  const [writeSeconds, writeCounter, readSeconds, readCounter] = rest.map(Number)
-  return {
-    epoch,
-    write: { seconds: writeSeconds ?? 0, counter: writeCounter ?? 0 },
-    read: { seconds: readSeconds ?? 0, counter: readCounter ?? 0 },
-    signed: parseSigned(parts[6] ?? ''),
-  }
+  const [epoch = '', written, seen, ...signed] = stored.split('|')
+  const [write, read] = [parseTime(written), parseTime(seen)]
+  return write && read ? { epoch, write, read, signed: parseSigned(signed.join('|')) } : undefined
 }
 
 /**
@@ -116,7 +117,7 @@ function parseToken(stored: string): CausalToken | undefined {
  */
 export function sealToken(token: CausalToken, secret: string): string {
   const { epoch, write, read } = token
-  const content = [epoch, write.seconds, write.counter, read.seconds, read.counter].join('.')
+  const content = [epoch, formatTime(write), formatTime(read)].join('.')
   return `${content}.${signatureOf(content, secret)}`
 }
 
@@ -129,16 +130,9 @@ export function unsealToken(sealed: string, secrets: readonly string[]): CausalT
     const expected = Buffer.from(signatureOf(content, secret))
     return expected.length === signature.length && timingSafeEqual(expected, signature)
   })
-  const parts = genuine ? /^(\w+)\.(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(content) : null
-  if (!parts) return undefined
-  const [, epoch = '', ...times] = parts
-  const [writeSeconds = 0, writeCounter = 0, readSeconds = 0, readCounter = 0] = times.map(Number)
-  return {
-    epoch,
-    write: { seconds: writeSeconds, counter: writeCounter },
-    read: { seconds: readSeconds, counter: readCounter },
-    signed: undefined,
-  }
+  const [, epoch = '', written, seen] = (genuine && /^(\w+)\.(\d+\.\d+)\.(\d+\.\d+)$/.exec(content)) || []
+  const [write, read] = [parseTime(written), parseTime(seen)]
+  return write && read ? { epoch, write, read, signed: undefined } : undefined
 }
 
 function signatureOf(content: string, secret: string): string {

@@ -1,4 +1,4 @@
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { connectMongo } from '../../apps/data/mongo.ts'
 import { createUsers } from '../../apps/data/users.ts'
@@ -28,8 +28,9 @@ test('a password that is wrong is told, and leaves no connection behind', async 
 })
 
 test('members are known by name and role', () => {
-  const roles = ['mongo-1', 'mongo-2', 'mongo-3'].map((name) => bench.mongo.members.get(name)?.role)
-  expect(roles.sort()).toEqual(['primary', 'secondary', 'secondary'])
+  const members = inject('servers').mongoHosts.map((host) => bench.mongo.members.byAddress(host))
+  expect(members.map((member) => member?.name).sort()).toEqual(['mongo-1', 'mongo-2', 'mongo-3'])
+  expect(members.map((member) => member?.role).sort()).toEqual(['primary', 'secondary', 'secondary'])
 })
 
 describe('a store', () => {

@@ -9,6 +9,10 @@ declare module 'fastify' {
     /** Who reads, what they must be shown, and where the data of the answer came from. */
     reader: Reader
   }
+  interface FastifyContextConfig {
+    /** Of a route that shows what anybody may see, so that it is answered also while Redis is away. */
+    isPublic?: boolean
+  }
 }
 
 const requestId = /^[0-9a-f]{32}$/
@@ -78,8 +82,8 @@ export function carryCausalTokens(
     if (token?.epoch === epoch) reader.token = token
     else measurements.ignoredToken()
   })
-  app.addHook('onSend', async ({ reader }, reply) => {
-    if (reader.moved) await tokens.save(reader)
+  app.addHook('onSend', async ({ reader, routeOptions }, reply) => {
+    if (reader.moved) await tokens.save(reader, routeOptions.config.isPublic)
     const shared = String(reply.getHeader('cache-control') ?? '').startsWith('public')
     if (reader.token && !shared) reply.header('causal-token', sealToken(reader.token, secret))
   })

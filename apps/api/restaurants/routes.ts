@@ -34,6 +34,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
   app.get(
     '/restaurants',
     {
+      config: { isPublic: true },
       schema: {
         tags: ['restaurants'],
         summary: 'Search restaurants',
@@ -53,6 +54,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
   app.get(
     '/restaurants/:id',
     {
+      config: { isPublic: true },
       schema: {
         tags: ['restaurants'],
         summary: 'A restaurant and its menu',

@@ -5,16 +5,23 @@
 if redis.call('GET', KEYS[3]) == ARGV[4] then
   redis.call('DEL', KEYS[3])
 end
-local fence = redis.call('GET', KEYS[2])
-if fence then
-  local fs, fc = string.match(fence, '^(%d+)%.(%d+)$')
-  if not fs then
+local fence = redis.call('HGETALL', KEYS[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for index = 1, #fence, 2 do
+  local field, value = fence[index], fence[index + 1]
+  if field == 'date' then
+    local fs, fc = string.match(value, '^(%d+)%.(%d+)$')
+    fs, fc = tonumber(fs), tonumber(fc)
+    local s, c = tonumber(ARGV[1]), tonumber(ARGV[2])
+    if fs > s or (fs == s and fc > c) then
+      return 0
+    end
+  elseif tonumber(value) > now then
     return 0
-  end
-  fs, fc = tonumber(fs), tonumber(fc)
-  local s, c = tonumber(ARGV[1]), tonumber(ARGV[2])
-  if fs > s or (fs == s and fc > c) then
-    return 0
+  else
+    -- Its writer has died, or was never told how it ended.
+    redis.call('HDEL', KEYS[2], field)
   end
 end
 redis.call('DEL', KEYS[1])

@@ -1,15 +1,18 @@
--- Announces or dates a write, and drops the entry that it makes old.
--- KEYS[1] entry   KEYS[2] fence
--- ARGV[1] `pending` before the write, `seconds.counter` of the cluster's clock after it   ARGV[2] ms to live
--- A date is never replaced by an earlier one. Returns nothing.
+-- Announces a write, or dates it, and drops the entry that it makes old.
+-- KEYS[1] entry   KEYS[2] fence: a hash of `date`, the latest write, and of the writes under way with the ms they end at
+-- ARGV[1] the write   ARGV[2] ms that it may be under way, or the `seconds.counter` of the cluster's clock at which it
+-- happened   ARGV[3] ms that the fence lives. A date is never replaced by an earlier one. Returns nothing.
 redis.call('DEL', KEYS[1])
-local old = redis.call('GET', KEYS[2])
-if old and old ~= 'pending' and ARGV[1] ~= 'pending' then
-  local os, oc = string.match(old, '^(%d+)%.(%d+)$')
-  local ns, nc = string.match(ARGV[1], '^(%d+)%.(%d+)$')
-  os, oc, ns, nc = tonumber(os), tonumber(oc), tonumber(ns), tonumber(nc)
-  if os > ns or (os == ns and oc > nc) then
-    return
+local seconds, counter = string.match(ARGV[2], '^(%d+)%.(%d+)$')
+if seconds then
+  redis.call('HDEL', KEYS[2], ARGV[1])
+  local os, oc = string.match(redis.call('HGET', KEYS[2], 'date') or '0.0', '^(%d+)%.(%d+)$')
+  seconds, counter, os, oc = tonumber(seconds), tonumber(counter), tonumber(os), tonumber(oc)
+  if seconds > os or (seconds == os and counter > oc) then
+    redis.call('HSET', KEYS[2], 'date', ARGV[2])
   end
+else
+  local now = redis.call('TIME')
+  redis.call('HSET', KEYS[2], ARGV[1], now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[2])
 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
