@@ -24,6 +24,9 @@ export function mongodPrograms(site: Site): Program[] {
         ...['--wiredTigerCacheSizeGB', cacheGigabytes, '--oplogSize', oplogMegabytes],
         // By its default a primary spends 15 s on saying good-bye.
         ...['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=1000'],
+        // A secondary lets go of a frozen primary a second after its answer was due, not after five and a second try.
+        ...['--setParameter', 'oplogNetworkTimeoutBufferSeconds=1'],
+        ...['--setParameter', 'oplogFetcherSteadyStateMaxFetcherRestarts=0'],
       ],
       env: serverEnvironment(site),
       cwd: dataDir.path,

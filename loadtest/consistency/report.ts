@@ -29,21 +29,43 @@ export function describeResult(result: Result): string {
     describeCalls('answers that nothing excuses', tally.unexplainedCount, tally.unexplained),
     describeSlowReads(tally),
     ...troubles.map((trouble) => `trouble: ${trouble}`),
+    describeOutcome(verdict),
   ]
     .filter((part) => part !== '')
     .join('\n\n')
 }
 
 function describeRun({ options, elapsedMs, tally, meanLagMs }: Result): string {
-  const { users, seed, faults, lagMs, stalenessMs, routing, running } = options
+  const { users, seed, lagMs, stalenessMs, routing, running } = options
   const rate = tally.calls / (elapsedMs / 1000)
   return [
     `${count(tally.calls)} calls in ${(elapsedMs / 1000).toFixed(0)} s, ${rate.toFixed(0)} per second; ${users} customers on two devices each`,
-    `routing ${running ? `as at ${running.url}` : routing} · staleness ${stalenessMs} ms · seed ${seed} · faults ${faults.join(' ') || 'none'}`,
+    `routing ${running ? `as at ${running.url}` : routing} · staleness ${stalenessMs} ms · seed ${seed}`,
+    ...describeInflicted(options, tally),
     ...(lagMs.length > 0
       ? [`steady lag ${lagMs.join(',')} ms; by the locks it was ${ms(meanLagMs)} ms on average`]
       : []),
   ].join('\n')
+}
+
+/** Faults come one at a time, so that a short run does not get to all of them. */
+function describeInflicted({ faults }: CheckOptions, tally: Tally): string[] {
+  if (faults.length === 0) return ['faults: none']
+  const [done, left] = [true, false].map((isDone) =>
+    faults.filter((name) => (tally.faults.get(name)?.times ?? 0) > 0 === isDone),
+  ) as [string[], string[]]
+  return [
+    `faults: ${done.join(' ') || 'none'}`,
+    ...(left.length > 0 ? [`not in this time: ${left.join(' ')}; a longer run gets to them`] : []),
+  ]
+}
+
+/** The last line, which says it all. */
+function describeOutcome({ checked, violated }: Verdict): string {
+  const sum = (counts: Record<string, number>) => Object.values(counts).reduce((total, each) => total + each, 0)
+  return sum(violated) === 0
+    ? `The guarantee holds: nothing was violated in ${count(sum(checked))} checks.`
+    : `The guarantee is VIOLATED ${count(sum(violated))} times in ${count(sum(checked))} checks.`
 }
 
 function describeSources({ sources, waits }: Tally): string {

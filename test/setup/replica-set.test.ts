@@ -123,7 +123,13 @@ describe('three members that nobody has initiated', () => {
     expect(ended.stdout).toContain('Initiated the replica set brigade')
     await asUser(ports[0] ?? 0, 'root', 'root password', async (admin) => {
       const { config } = await admin.command({ replSetGetConfig: 1 })
-      expect(config.settings).toMatchObject({ chainingAllowed: false, electionTimeoutMillis: 2_000 })
+      expect(config.settings).toMatchObject({
+        chainingAllowed: false,
+        electionTimeoutMillis: 2_000,
+        heartbeatIntervalMillis: 500,
+        heartbeatTimeoutSecs: 1,
+        catchUpTimeoutMillis: 1_000,
+      })
       expect(config.members).toMatchObject(
         ports.map((port, index) => ({
           _id: index,
