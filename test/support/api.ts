@@ -11,6 +11,7 @@ import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
 import { connectRedis, redisReady } from '../../apps/data/redis.ts'
 import { type AnswerCheck, createAnswerCheck, type OpenApiDocument } from './answers.ts'
 import { freePorts, rootUser } from './servers.ts'
+import { watchReads } from './watched-reads.ts'
 
 /** Where a test finds the shared servers, in a database of its own. */
 export function mongoOptions(database: string) {
@@ -51,6 +52,7 @@ export interface Fleet {
   document: OpenApiDocument
   /** Throws for an answer that breaks a rule which holds for all. */
   check: AnswerCheck
+  /** Throws if a read of a request went around consistency.ts. */
   close(): Promise<void>
 }
 
@@ -67,7 +69,8 @@ export async function startFleet(
     LOG_LEVEL: 'silent',
     ...settings,
   })
-  const mongo = await openMongo(newDatabaseName())
+  const mongo = await connectMongo({ ...mongoOptions(newDatabaseName()), monitorCommands: true })
+  const refuseStrays = watchReads(mongo)
   await createIndexes(mongo.connection)
   const redis = await open()
   const replicas: App[] = []
@@ -96,6 +99,7 @@ export async function startFleet(
       await mongo.connection.dropDatabase()
       await mongo.close()
       redis.disconnect()
+      refuseStrays()
     },
   }
 }
