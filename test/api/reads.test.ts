@@ -21,8 +21,16 @@ test.each<[string, (options: Options) => Options | undefined, RegExp]>([
     ({ session: _, ...options }) => options,
     /find of users left without afterClusterTime, in: .*without its session/,
   ],
-  ['without its read concern', ({ readConcern: _, ...options }) => options, /find of users left without the read concern/],
-  ['without its read preference', ({ readPreference: _, ...options }) => options, /a read for secondary mongo-\d went to/],
+  [
+    'without its read concern',
+    ({ readConcern: _, ...options }) => options,
+    /find of users left without the read concern/,
+  ],
+  [
+    'without its read preference',
+    ({ readPreference: _, ...options }) => options,
+    /a read for secondary mongo-\d went to/,
+  ],
   [
     'for any secondary',
     (options) => ({ ...options, readPreference: 'secondary' }),
