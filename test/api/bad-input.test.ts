@@ -213,6 +213,24 @@ describe('an order', () => {
   })
 })
 
+describe('a cancellation', () => {
+  test.each<[string, unknown, string[]]>([
+    ['a field', { reason: 'late' }, ['#/reason']],
+    ['a status', { status: 'accepted' }, ['#/status']],
+    ['several fields', { 'a/b~c': 1, _id: someId }, ['#/a~1b~0c', '#/_id']],
+    ['a list', [], ['#']],
+    ['a text', '"now"', ['#']],
+    ['a number', '1', ['#']],
+  ])('with %s is refused, and names it', async (_what, body, expected) => {
+    const answer = await user.call(`/api/orders/${orderId}/cancellation`, {
+      method: 'PUT',
+      body,
+      headers: { 'content-type': 'application/json' },
+    })
+    expect([answer.statusCode, pointers(answer.body)]).toEqual([400, expected])
+  })
+})
+
 describe('an account', () => {
   test.each<[string, object, string]>([
     ['an e-mail without a host', { email: 'ada' }, '#/email'],

@@ -266,6 +266,14 @@ describe('a cancellation', () => {
     expect((await customer.call(`/api/orders/${id}`)).json().status).toBe('accepted')
   })
 
+  test.each(['{}', 'null'])('takes %s for a body that says nothing', async (payload) => {
+    const { id } = (await order(customer)).json()
+    const headers = { 'content-type': 'application/json' }
+    const call = { method: 'PUT', body: payload, headers } as const
+    const answer = await customer.call(`/api/orders/${id}/cancellation`, call)
+    expect([answer.statusCode, answer.json().status]).toEqual([200, 'cancelled'])
+  })
+
   test('tried again by Nginx gets the same answer', async () => {
     const { id } = (await order(customer)).json()
     const headers = { 'x-request-id': randomUUID().replaceAll('-', '') }
