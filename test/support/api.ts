@@ -3,14 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LightMyRequestResponse } from 'fastify'
 import type { Redis } from 'ioredis'
 import { pino } from 'pino'
-import { inject, onTestFinished } from 'vitest'
+import { beforeAll, inject, onTestFinished } from 'vitest'
 import { type App, buildApp } from '../../apps/api/app.ts'
 import { type ApiConfig, readConfig } from '../../apps/api/config.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
-import { connectRedis, redisReady } from '../../apps/data/redis.ts'
+import { connectRedis, type RedisRun, redisReady, watchRun } from '../../apps/data/redis.ts'
+import type { Position } from '../../apps/domain/restaurant.ts'
 import { type AnswerCheck, createAnswerCheck, type OpenApiDocument } from './answers.ts'
-import { freePorts, rootUser } from './servers.ts'
+import { freePorts, rootUser, waitFor } from './servers.ts'
 import { watchReads } from './watched-reads.ts'
 
 /** Where a test finds the shared servers, in a database of its own. */
@@ -38,6 +39,31 @@ export async function openRedis(): Promise<Redis> {
   const redis = connectRedis(redisOptions())
   await redisReady(redis, 5_000)
   return redis
+}
+
+export interface RedisBench {
+  readonly redis: Redis
+  readonly run: RedisRun
+}
+
+/** A connection to Redis for the tests of one file, which ends with them. */
+export function redisForFile(): RedisBench {
+  let redis: Redis
+  let run: RedisRun
+  beforeAll(async () => {
+    redis = await openRedis()
+    run = watchRun(redis)
+    await waitFor('Redis to say who it is', 5_000, async () => run.current() !== undefined)
+    return () => redis.disconnect()
+  })
+  return {
+    get redis() {
+      return redis
+    },
+    get run() {
+      return run
+    },
+  }
 }
 
 export function newDatabaseName(): string {
@@ -158,8 +184,10 @@ export function newEmail(): string {
   return `${randomBytes(8).toString('hex')}@example.com`
 }
 
+export type User = Client & { id: string; email: string }
+
 /** Somebody who has just signed up. */
-export async function signUp(fleet: Fleet, email = newEmail()): Promise<Client & { id: string; email: string }> {
+export async function signUp(fleet: Fleet, email = newEmail()): Promise<User> {
   const client = new Client(fleet)
   const response = await client.post('/api/users', { email, password: 'correct horse', name: 'Ada' })
   if (response.statusCode !== 201) throw new Error(`Sign-up failed: ${response.body}`)
@@ -176,7 +204,7 @@ export const details = {
   cuisine: 'Pizza',
   borough: 'Manhattan',
   address: { building: '1', street: 'Broadway', zipcode: '10036' },
-  location: [-73.9855, 40.758],
+  location: [-73.9855, 40.758] as Position,
 }
 
 export interface Restaurant {
@@ -191,6 +219,14 @@ export async function openRestaurant(owner: Client, changes: object = {}): Promi
   return response.json<Restaurant>()
 }
 
+/** One of the first dish. */
+export function orderOf({ id, menu }: Restaurant) {
+  return { restaurantId: id, items: [{ menuItemId: menu[0]?.id, quantity: 1 }] }
+}
+
+/** Well-formed, and of nothing. */
+export const unknownId = '0123456789abcdef01234567'
+
 /** Asks again until the answer fits: reads may come from a secondary that is still catching up. */
 export async function eventually(
   ask: () => Promise<LightMyRequestResponse>,
@@ -202,6 +238,16 @@ export async function eventually(
     await sleep(20)
   }
   throw new Error('The answer never fitted')
+}
+
+/** A fleet for the tests of one file, which is there from their first hook on and ends with them. */
+export function fleetForFile(...args: Parameters<typeof startFleet>): Fleet {
+  const fleet = {} as Fleet
+  beforeAll(async () => {
+    const { close } = Object.assign(fleet, await startFleet(...args))
+    return close
+  })
+  return fleet
 }
 
 /** A fleet that ends with the test. */
