@@ -21,7 +21,7 @@ interface Sent {
  */
 export function watchReads({ connection, members }: Mongo): () => void {
   const requests = new Map<Reader, Sent>()
-  const strays: string[] = []
+  const strays = new Set<string>()
 
   // Called in the context of whoever sends the command, so that the reader is that of its request.
   connection.getClient().on('commandStarted', ({ commandName, command, address }) => {
@@ -36,7 +36,7 @@ export function watchReads({ connection, members }: Mongo): () => void {
     const member = members.byAddress(address)?.name
     sent.members.add(member)
     const wrong = wrongWith(command, member, earlier(sent.needed, reader.needs))
-    if (wrong) strays.push(`${commandName} of ${command[commandName]} ${wrong}, in: ${sent.test}`)
+    if (wrong) strays.add(`${commandName} of ${command[commandName]} ${wrong}, in: ${sent.test}`)
   })
 
   return () => {
@@ -44,11 +44,11 @@ export function watchReads({ connection, members }: Mongo): () => void {
       for (const source of sources) {
         const [role, member] = source.split(' ')
         if (role === 'secondary' && !sent.members.has(member)) {
-          strays.push(`a read for ${source} went to ${[...sent.members]}, in: ${sent.test}`)
+          strays.add(`a read for ${source} went to ${[...sent.members]}, in: ${sent.test}`)
         }
       }
     }
-    if (strays.length > 0) throw new Error(`Reads went around consistency.ts:\n${strays.join('\n')}`)
+    if (strays.size > 0) throw new Error(`Reads went around consistency.ts:\n${[...strays].join('\n')}`)
   }
 }
 
