@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import mongoose from 'mongoose'
 import { inject, onTestFinished } from 'vitest'
 import { rootUser } from './servers.ts'
@@ -62,8 +63,7 @@ function pidListeningOn(port: number): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   const found = pids.find((pid) => {
     const [command = '', ...args] = commandLineOf(pid)
-    // One that was fetched carries its version in its name.
-    return /mongod[^/]*$/.test(command) && args[args.indexOf('--port') + 1] === String(port)
+    return basename(command).startsWith('mongod') && args[args.indexOf('--port') + 1] === String(port)
   })
   if (found === undefined) throw new Error(`No mongod listens on ${port}`)
   return Number(found)
