@@ -8,21 +8,21 @@ import {
   type Call,
   Client,
   details,
-  type Fleet,
+  fleetForFile,
   menu,
   openRestaurant,
+  orderOf,
   type Restaurant,
   signUp,
-  startFleet,
+  unknownId,
 } from '../support/api.ts'
 
-let fleet: Fleet
+const fleet = fleetForFile({}, 1)
 let user: Client
 let restaurant: Restaurant
 let orderId: string
 let before: unknown
 beforeAll(async () => {
-  fleet = await startFleet({}, 1)
   user = await signUp(fleet)
   restaurant = await openRestaurant(user)
   orderId = (await user.post('/api/orders', good['POST /api/orders']?.())).json().id
@@ -31,7 +31,6 @@ beforeAll(async () => {
 afterAll(async () => {
   // Whatever was tried in this file.
   expect(await stored()).toEqual(before)
-  await fleet.close()
 })
 
 async function stored() {
@@ -40,8 +39,6 @@ async function stored() {
   return Promise.all(collections.map(({ collection }) => collection.find().sort({ _id: 1 }).toArray()))
 }
 
-const someId = '0123456789abcdef01234567'
-
 /** A body that each route takes. */
 const good: Record<string, () => Record<string, unknown>> = {
   'POST /api/users': () => ({ email: 'new@example.com', password: 'correct horse', name: 'Ada' }),
@@ -49,11 +46,7 @@ const good: Record<string, () => Record<string, unknown>> = {
   'POST /api/restaurants': () => ({ ...details, menu }),
   'PATCH /api/restaurants/{id}': () => ({ ...details }),
   'PUT /api/restaurants/{id}/menu': () => ({ menu: [{ ...menu[0], id: restaurant.menu[0]?.id }] }),
-  'POST /api/orders': () => ({
-    restaurantId: restaurant.id,
-    items: [{ menuItemId: restaurant.menu[0]?.id, quantity: 1 }],
-    note: 'No onions',
-  }),
+  'POST /api/orders': () => ({ ...orderOf(restaurant), note: 'No onions' }),
   'PUT /api/orders/{id}/status': () => ({ status: 'accepted' }),
 }
 const routes = Object.keys(good)
@@ -191,14 +184,14 @@ describe('an order', () => {
   test.each<[string, unknown, string]>([
     ['no dishes', { items: [] }, '#/items'],
     ['no restaurant', { restaurantId: '' }, '#/restaurantId'],
-    ['an id in capitals', { restaurantId: someId.toUpperCase() }, '#/restaurantId'],
-    ['none of a dish', { items: [{ menuItemId: someId, quantity: 0 }] }, '#/items/0/quantity'],
-    ['fewer than none of a dish', { items: [{ menuItemId: someId, quantity: -1 }] }, '#/items/0/quantity'],
-    ['half a dish', { items: [{ menuItemId: someId, quantity: 1.5 }] }, '#/items/0/quantity'],
-    ['far too many of a dish', { items: [{ menuItemId: someId, quantity: 101 }] }, '#/items/0/quantity'],
-    ['a quantity in words', { items: [{ menuItemId: someId, quantity: '1' }] }, '#/items/0/quantity'],
-    ['a price of its own', { items: [{ menuItemId: someId, quantity: 1, priceCents: 1 }] }, '#/items/0/priceCents'],
-    ['more lines than an order has', { items: Array(51).fill({ menuItemId: someId, quantity: 1 }) }, '#/items'],
+    ['an id in capitals', { restaurantId: unknownId.toUpperCase() }, '#/restaurantId'],
+    ['none of a dish', { items: [{ menuItemId: unknownId, quantity: 0 }] }, '#/items/0/quantity'],
+    ['fewer than none of a dish', { items: [{ menuItemId: unknownId, quantity: -1 }] }, '#/items/0/quantity'],
+    ['half a dish', { items: [{ menuItemId: unknownId, quantity: 1.5 }] }, '#/items/0/quantity'],
+    ['far too many of a dish', { items: [{ menuItemId: unknownId, quantity: 101 }] }, '#/items/0/quantity'],
+    ['a quantity in words', { items: [{ menuItemId: unknownId, quantity: '1' }] }, '#/items/0/quantity'],
+    ['a price of its own', { items: [{ menuItemId: unknownId, quantity: 1, priceCents: 1 }] }, '#/items/0/priceCents'],
+    ['more lines than an order has', { items: Array(51).fill({ menuItemId: unknownId, quantity: 1 }) }, '#/items'],
     ['a novel as a note', { note: 'x'.repeat(501) }, '#/note'],
   ])('with %s is refused', async (_what, change, pointer) => {
     const answer = await user.post('/api/orders', { ...good['POST /api/orders']?.(), ...(change as object) })
@@ -210,6 +203,24 @@ describe('an order', () => {
     const headers = { 'idempotency-key': key }
     const answer = await user.post('/api/orders', good['POST /api/orders']?.(), headers)
     expect([answer.statusCode, pointers(answer.body)]).toEqual([400, ['idempotency-key']])
+  })
+})
+
+describe('a cancellation', () => {
+  test.each<[string, unknown, string[]]>([
+    ['a field', { reason: 'late' }, ['#/reason']],
+    ['a status', { status: 'accepted' }, ['#/status']],
+    ['several fields', { 'a/b~c': 1, _id: unknownId }, ['#/a~1b~0c', '#/_id']],
+    ['a list', [], ['#']],
+    ['a text', '"now"', ['#']],
+    ['a number', '1', ['#']],
+  ])('with %s is refused, and names it', async (_what, body, expected) => {
+    const answer = await user.call(`/api/orders/${orderId}/cancellation`, {
+      method: 'PUT',
+      body,
+      headers: { 'content-type': 'application/json' },
+    })
+    expect([answer.statusCode, pointers(answer.body)]).toEqual([400, expected])
   })
 })
 
@@ -237,7 +248,7 @@ describe('a restaurant', () => {
     ['a negative price', { menu: [{ name: 'Tea', priceCents: -1 }] }, '#/menu/0/priceCents'],
     ['half a cent', { menu: [{ name: 'Tea', priceCents: 0.5 }] }, '#/menu/0/priceCents'],
     ['a price in words', { menu: [{ name: 'Tea', priceCents: '100' }] }, '#/menu/0/priceCents'],
-    ['an id for a new dish', { menu: [{ id: someId, name: 'Tea', priceCents: 1 }] }, '#/menu/0/id'],
+    ['an id for a new dish', { menu: [{ id: unknownId, name: 'Tea', priceCents: 1 }] }, '#/menu/0/id'],
     ['an endless menu', { menu: Array(201).fill({ name: 'Tea', priceCents: 1 }) }, '#/menu'],
     ['a list of tags', { tags: [] }, '#/tags'],
   ])('with %s is refused', async (_what, change, pointer) => {
@@ -260,9 +271,9 @@ describe('a path', () => {
   const ids = [
     'x',
     '0',
-    someId.slice(1),
-    `${someId}0`,
-    someId.toUpperCase(),
+    unknownId.slice(1),
+    `${unknownId}0`,
+    unknownId.toUpperCase(),
     '%00',
     '%2e%2e%2f',
     '$gt',
@@ -284,7 +295,7 @@ describe('a path', () => {
     ['/api/nothing', 404],
     ['/api/users', 405],
     ['/api/users/me/more', 404],
-    [`/api/orders/${someId}/more`, 404],
+    [`/api/orders/${unknownId}/more`, 404],
     ['/API/orders', 404],
     ['/', 404],
     ['/admin', 404],
@@ -311,7 +322,7 @@ describe('a path', () => {
       for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
         if (allowed.includes(method)) continue
         // `current` is no id of a session, so reading it leads to the other route of that path.
-        const answer = await user.call(path.replace('{id}', someId), { method })
+        const answer = await user.call(path.replace('{id}', unknownId), { method })
         expect([method, path, answer.statusCode]).toEqual([method, path, 405])
         expect(String(answer.headers.allow).split(', ').sort()).toEqual(allowed)
         expect(answer.headers['ratelimit-limit']).toBeDefined()
@@ -336,7 +347,7 @@ describe('a query', () => {
     ['cursor=x', 'cursor'],
     ['cursor=%00', 'cursor'],
     [`cursor=${encodeCursor({ id: { $gt: '' } })}`, 'cursor'],
-    [`cursor=${encodeCursor({ meters: 1, last: someId })}`, 'cursor'],
+    [`cursor=${encodeCursor({ meters: 1, last: unknownId })}`, 'cursor'],
     [`cursor=${encodeCursor([])}`, 'cursor'],
     [`cursor=${'A'.repeat(8_193)}`, 'cursor'],
     ['status[$ne]=x', 'status[$ne]'],
@@ -369,9 +380,9 @@ describe('a query', () => {
     ['near=0,0&radiusMeters=100001', '/api/restaurants', 'radiusMeters'],
     ['near=0,0&radiusMeters=Infinity', '/api/restaurants', 'radiusMeters'],
     ['radiusMeters=100', '/api/restaurants', 'radiusMeters'],
-    [`near=0,0&cursor=${encodeCursor({ id: someId })}`, '/api/restaurants', 'cursor'],
-    [`near=0,0&cursor=${encodeCursor({ meters: -1, last: someId })}`, '/api/restaurants', 'cursor'],
-    [`near=0,0&cursor=${encodeCursor({ meters: 'x', last: someId })}`, '/api/restaurants', 'cursor'],
+    [`near=0,0&cursor=${encodeCursor({ id: unknownId })}`, '/api/restaurants', 'cursor'],
+    [`near=0,0&cursor=${encodeCursor({ meters: -1, last: unknownId })}`, '/api/restaurants', 'cursor'],
+    [`near=0,0&cursor=${encodeCursor({ meters: 'x', last: unknownId })}`, '/api/restaurants', 'cursor'],
   ])('is refused and named: %s', async (query, path, name) => {
     const answer = await user.call(`${path}?${query}`)
     expect([answer.statusCode, pointers(answer.body)]).toEqual([400, [`?${name}`]])
@@ -382,7 +393,7 @@ describe('a query', () => {
     ['the other corners', 'near=-180,-90'],
     [
       'a place of a cursor beyond the end of the world',
-      `near=0,0&cursor=${encodeCursor({ meters: 1e300, last: someId })}`,
+      `near=0,0&cursor=${encodeCursor({ meters: 1e300, last: unknownId })}`,
     ],
     ['a cursor of an id that nothing has', `cursor=${encodeCursor({ id: 'f'.repeat(24) })}`],
     ['half a character', 'q=%F0%9F%8D'],

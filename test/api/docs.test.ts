@@ -1,17 +1,15 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { LightMyRequestResponse } from 'fastify'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { statusOf } from '../../apps/api/problem.ts'
 import type { OpenApiDocument } from '../support/answers.ts'
-import { Client, type Fleet, startFleet } from '../support/api.ts'
+import { Client, type Fleet, fleetForFile } from '../support/api.ts'
 
-let fleet: Fleet
+const fleet = fleetForFile({}, 1)
 let document: OpenApiDocument
 beforeAll(async () => {
-  fleet = await startFleet({}, 1)
   document = (await get('/openapi.json')).json()
 })
-afterAll(() => fleet.close())
 
 const get = (path: string): Promise<LightMyRequestResponse> => new Client(fleet).call(path)
 

@@ -1,33 +1,30 @@
 import { randomUUID } from 'node:crypto'
 import type { LightMyRequestResponse } from 'fastify'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { orderModel } from '../../apps/data/orders.ts'
 import {
   Client,
   eventually,
-  type Fleet,
+  fleetForFile,
   menu,
   openRestaurant,
+  orderOf,
   type Restaurant,
   signUp,
-  startFleet,
+  type User,
+  unknownId,
 } from '../support/api.ts'
 
-type User = Client & { id: string; email: string }
-
-let fleet: Fleet
+const fleet = fleetForFile({}, 3)
 let owner: User
 let customer: User
 let stranger: User
 let restaurant: Restaurant
 beforeAll(async () => {
-  fleet = await startFleet({}, 3)
   ;[owner, customer, stranger] = [await signUp(fleet), await signUp(fleet), await signUp(fleet)]
   restaurant = await openRestaurant(owner)
 })
-afterAll(() => fleet.close())
 
-const unknownId = '0123456789abcdef01234567'
 const lines = (...quantities: number[]) =>
   quantities.map((quantity, index) => ({ menuItemId: restaurant.menu[index]?.id, quantity }))
 const order = (client: Client, headers: Record<string, string> = {}, body: object = {}, replica = 0) =>
@@ -36,6 +33,8 @@ const cancel = (client: Client, id: string, replica = 0, headers: Record<string,
   client.call(`/api/orders/${id}/cancellation`, { method: 'PUT', headers }, replica)
 const move = (client: Client, id: string, status: string, replica = 0, headers: Record<string, string> = {}) =>
   client.call(`/api/orders/${id}/status`, { method: 'PUT', body: { status }, headers }, replica)
+/** What Nginx sends with every try of one request. */
+const ofNginx = () => ({ 'x-request-id': randomUUID().replaceAll('-', '') })
 const countOrders = (client: User) => orderModel(fleet.mongo.connection).countDocuments({ userId: client.id })
 const withoutId = ({ statusCode, body }: LightMyRequestResponse) => [statusCode, { ...JSON.parse(body), instance: '' }]
 
@@ -77,14 +76,13 @@ describe('an order', () => {
 
   test('stays as it was when the menu changes', async () => {
     const changing = await openRestaurant(owner)
-    const items = [{ menuItemId: changing.menu[0]?.id, quantity: 1 }]
-    const placed = (await order(customer, {}, { restaurantId: changing.id, items })).json()
+    const placed = (await order(customer, {}, orderOf(changing))).json()
     await owner.call(`/api/restaurants/${changing.id}/menu`, {
       method: 'PUT',
       body: { menu: [{ ...menu[0], id: changing.menu[0]?.id, priceCents: 9_999 }] },
     })
     expect((await customer.call(`/api/orders/${placed.id}`)).json()).toEqual(placed)
-    const next = (await order(customer, {}, { restaurantId: changing.id, items }, 1)).json()
+    const next = (await order(customer, {}, orderOf(changing), 1)).json()
     expect([placed.totalCents, next.totalCents]).toEqual([1200, 9999])
   })
 
@@ -155,7 +153,7 @@ describe('an Idempotency-Key', () => {
     const user = await signUp(fleet)
     const changing = await openRestaurant(owner)
     const headers = keyed()
-    const body = { restaurantId: changing.id, items: [{ menuItemId: changing.menu[0]?.id, quantity: 1 }] }
+    const body = orderOf(changing)
     const first = await order(user, headers, body)
     expect(first.statusCode).toBe(201)
     await move(owner, first.json().id, 'accepted')
@@ -200,7 +198,7 @@ describe('an Idempotency-Key', () => {
 
   test('is not needed when Nginx tries again, and is never made from what another request says', async () => {
     const user = await signUp(fleet)
-    const headers = { 'x-request-id': randomUUID().replaceAll('-', '') }
+    const headers = ofNginx()
     const [first, again] = [await order(user, headers, {}, 0), await order(user, headers, {}, 1)]
     expect([again.statusCode, again.body]).toEqual([201, first.body])
     expect(again.headers['idempotency-replayed']).toBeUndefined()
@@ -266,9 +264,17 @@ describe('a cancellation', () => {
     expect((await customer.call(`/api/orders/${id}`)).json().status).toBe('accepted')
   })
 
+  test.each(['{}', 'null'])('takes %s for a body that says nothing', async (payload) => {
+    const { id } = (await order(customer)).json()
+    const headers = { 'content-type': 'application/json' }
+    const call = { method: 'PUT', body: payload, headers } as const
+    const answer = await customer.call(`/api/orders/${id}/cancellation`, call)
+    expect([answer.statusCode, answer.json().status]).toEqual([200, 'cancelled'])
+  })
+
   test('tried again by Nginx gets the same answer', async () => {
     const { id } = (await order(customer)).json()
-    const headers = { 'x-request-id': randomUUID().replaceAll('-', '') }
+    const headers = ofNginx()
     const [first, again] = [await cancel(customer, id, 0, headers), await cancel(customer, id, 1, headers)]
     expect([again.statusCode, again.body]).toEqual([200, first.body])
   })
@@ -320,7 +326,7 @@ describe('the kitchen', () => {
 
   test('tried again by Nginx gets the same answer, and a second request does not', async () => {
     const { id } = (await order(customer)).json()
-    const headers = { 'x-request-id': randomUUID().replaceAll('-', '') }
+    const headers = ofNginx()
     const [first, again] = [
       await move(owner, id, 'accepted', 0, headers),
       await move(owner, id, 'accepted', 1, headers),
@@ -331,10 +337,9 @@ describe('the kitchen', () => {
 
   test('has a queue of what is still to do, oldest first, for the owner alone', async () => {
     const busy = await openRestaurant(owner)
-    const items = [{ menuItemId: busy.menu[0]?.id, quantity: 1 }]
     const ids: string[] = []
     for (let count = 0; count < 5; count++) {
-      ids.push((await order([customer, stranger][count % 2] as User, {}, { restaurantId: busy.id, items })).json().id)
+      ids.push((await order([customer, stranger][count % 2] as User, {}, orderOf(busy))).json().id)
     }
     await move(owner, ids[1] as string, 'rejected')
     await move(owner, ids[2] as string, 'accepted')

@@ -9,16 +9,16 @@ import {
   fleetForTest,
   newEmail,
   openRestaurant,
+  orderOf,
   type Restaurant,
   redisOptions,
   signUp,
+  type User,
 } from '../support/api.ts'
 import { level } from '../support/commands.ts'
 import { hostsByRole, withMember } from '../support/members.ts'
 import { waitFor } from '../support/servers.ts'
 import { startValve } from '../support/valve.ts'
-
-type User = Client & { id: string; email: string }
 
 interface Scene {
   fleet: Fleet
@@ -45,8 +45,6 @@ async function setScene(...args: Parameters<typeof fleetForTest>): Promise<Scene
   })
   return { fleet, user, restaurant, orderId }
 }
-
-const orderOf = ({ id, menu }: Restaurant) => ({ restaurantId: id, items: [{ menuItemId: menu[0]?.id, quantity: 1 }] })
 
 /** What shows public data, to strangers and to whoever brings a session. */
 const publicReads = ({ fleet, user, restaurant }: Scene) =>

@@ -1,19 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Client, type Fleet, fleetForTest, newEmail, signUp, startFleet } from '../support/api.ts'
+import { describe, expect, test } from 'vitest'
+import { Client, fleetForFile, fleetForTest, newEmail, signUp } from '../support/api.ts'
 
 const max = 5
 const maxLogins = 2
 // Whoever may log in has made some requests already, so each limit has its own fleet.
-let fleet: Fleet
-let loginFleet: Fleet
-beforeAll(async () => {
-  fleet = await startFleet({ RATE_LIMIT_MAX: String(max) }, 3)
-  loginFleet = await startFleet({ LOGIN_LIMIT_MAX: String(maxLogins) }, 3)
-})
-afterAll(async () => {
-  await fleet.close()
-  await loginFleet.close()
-})
+const fleet = fleetForFile({ RATE_LIMIT_MAX: String(max) }, 3)
+const loginFleet = fleetForFile({ LOGIN_LIMIT_MAX: String(maxLogins) }, 3)
 
 /** The statuses of as many requests, one after the other, each to the next replica. */
 async function statusesOf(count: number, ask: (index: number) => ReturnType<Client['call']>): Promise<number[]> {

@@ -1,16 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { ProblemBody } from '../support/answers.ts'
-import { Client, type Fleet, fleetForTest, listen, startFleet } from '../support/api.ts'
+import { Client, fleetForFile, fleetForTest, listen, unknownId } from '../support/api.ts'
 import { sendRaw } from '../support/nginx.ts'
 
-let fleet: Fleet
+const fleet = fleetForFile({}, 1)
 let port: number
 beforeAll(async () => {
-  fleet = await startFleet({}, 1)
   const [url = ''] = await listen(fleet)
   port = Number(new URL(url).port)
 })
-afterAll(() => fleet.close())
 
 describe('a replica', () => {
   test('lives, is ready, and tells what it measures', async () => {
@@ -19,7 +17,7 @@ describe('a replica', () => {
     const ready = await client.call('/readyz')
     expect([ready.statusCode, ready.json()]).toEqual([200, { status: 'ok', mongo: 'ok', redis: 'ok' }])
     expect(ready.headers['cache-control']).toBe('no-store')
-    await client.call('/api/restaurants/0123456789abcdef01234567')
+    await client.call(`/api/restaurants/${unknownId}`)
     await client.call('/api/nothing/at/all')
     const metrics = await client.call('/metrics')
     const counts = metrics.body.split('\n').filter((line) => line.startsWith('http_request_duration_seconds_count'))

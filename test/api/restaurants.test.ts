@@ -1,28 +1,26 @@
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import {
   Client,
   details,
   eventually,
-  type Fleet,
+  fleetForFile,
   menu,
   openRestaurant,
   type Restaurant,
   signUp,
-  startFleet,
+  type User,
+  unknownId,
 } from '../support/api.ts'
 
-let fleet: Fleet
-let owner: Client & { id: string }
-let somebody: Client & { id: string }
+const fleet = fleetForFile({}, 3)
+let owner: User
+let somebody: User
 beforeAll(async () => {
-  fleet = await startFleet({}, 3)
   owner = await signUp(fleet)
   somebody = await signUp(fleet)
 })
-afterAll(() => fleet.close())
 
-const unknownId = '0123456789abcdef01234567'
 const anonymous = () => new Client(fleet)
 
 describe('a restaurant', () => {

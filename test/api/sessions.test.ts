@@ -1,15 +1,21 @@
 import { request } from 'node:http'
 import type { LightMyRequestResponse } from 'fastify'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { maxSessionsPerUser } from '../../apps/data/sessions.ts'
-import { Client, type Fleet, fleetForTest, listen, newEmail, openRedis, signUp, startFleet } from '../support/api.ts'
+import {
+  Client,
+  type Fleet,
+  fleetForFile,
+  fleetForTest,
+  listen,
+  newEmail,
+  openRedis,
+  signUp,
+  unknownId,
+} from '../support/api.ts'
 import { waitFor } from '../support/servers.ts'
 
-let fleet: Fleet
-beforeAll(async () => {
-  fleet = await startFleet({}, 3)
-})
-afterAll(() => fleet.close())
+const fleet = fleetForFile({}, 3)
 
 const password = 'correct horse'
 const logIn = (client: Client, email: string, headers: Record<string, string> = {}, replica = 0) =>
@@ -155,7 +161,7 @@ describe('the list of sessions', () => {
     const [ada, bob] = [await signUp(fleet), await signUp(fleet)]
     const [{ id }] = (await bob.call('/api/sessions')).json().items
     const answers = await Promise.all(
-      [id, '0123456789abcdef01234567'].map((each) => ada.call(`/api/sessions/${each}`, { method: 'DELETE' })),
+      [id, unknownId].map((each) => ada.call(`/api/sessions/${each}`, { method: 'DELETE' })),
     )
     const seen = answers.map(({ statusCode, body }) => [statusCode, { ...JSON.parse(body), instance: '' }])
     expect(seen[0]).toEqual(seen[1])
@@ -331,7 +337,7 @@ describe('a request that changes something', () => {
     const client = await signUp(fleet)
     const answers = [
       await client.post('/api/orders', {}, headers),
-      await client.call('/api/sessions/0123456789abcdef01234567', { method: 'DELETE', headers }),
+      await client.call(`/api/sessions/${unknownId}`, { method: 'DELETE', headers }),
       await new Client(fleet).post('/api/sessions', body, headers),
     ]
     expect(answers.map(({ statusCode }) => statusCode)).toEqual(allowed ? [400, 404, 401] : [403, 403, 403])

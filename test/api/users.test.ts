@@ -1,12 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { userModel } from '../../apps/data/users.ts'
-import { Client, type Fleet, newEmail, signUp, startFleet } from '../support/api.ts'
+import { Client, fleetForFile, newEmail, signUp } from '../support/api.ts'
 
-let fleet: Fleet
-beforeAll(async () => {
-  fleet = await startFleet({}, 3)
-})
-afterAll(() => fleet.close())
+const fleet = fleetForFile({}, 3)
 
 const account = (email = newEmail()) => ({ email, password: 'correct horse', name: 'Ada Lovelace' })
 

@@ -1,11 +1,12 @@
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type ClusterTime, compare } from '../../apps/data/cluster-time.ts'
 import { type Consistency, type ConsistencyOptions, createConsistency } from '../../apps/data/consistency.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import type { Mongo } from '../../apps/data/mongo.ts'
 import { createOrders } from '../../apps/data/orders.ts'
-import { Reader, readAs } from '../../apps/data/reader.ts'
+import { Reader } from '../../apps/data/reader.ts'
 import { newDatabaseName, openMongo } from '../support/api.ts'
+import { as, level } from '../support/commands.ts'
 import { freeze, holdBack, hostsByRole } from '../support/members.ts'
 import { waitFor } from '../support/servers.ts'
 
@@ -14,7 +15,10 @@ beforeAll(async () => {
   mongo = await openMongo(newDatabaseName())
   await createIndexes(mongo.connection)
 })
+beforeEach(() => level(mongo))
 afterAll(async () => {
+  // Also for the files that follow.
+  await level(mongo)
   await mongo.connection.dropDatabase()
   await mongo.close()
 })
@@ -38,10 +42,6 @@ function createStore(options: ConsistencyOptions = {}) {
 
 type Store = ReturnType<typeof createStore>
 
-function as<T>(reader: Reader, run: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => readAs(reader, () => run().then(resolve, reject)))
-}
-
 let placed = 0
 async function place(store: Store, reader: Reader): Promise<string> {
   const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
@@ -52,38 +52,8 @@ async function place(store: Store, reader: Reader): Promise<string> {
 
 const find = (store: Store, reader: Reader, id: string) => as(reader, () => store.orders.findForUser(id, userId, 'any'))
 
-async function undoAtEnd(undo: Promise<() => Promise<void>>): Promise<() => Promise<void>> {
-  const done = await undo
-  let undone = false
-  const once = async () => {
-    if (!undone) {
-      undone = true
-      await done()
-    }
-  }
-  onTestFinished(async () => {
-    await once()
-    await caughtUp()
-  })
-  return once
-}
-
-/** All three are there and level, as a test may expect to find them. */
-function caughtUp(): Promise<void> {
-  return waitFor('the members to be level', 30_000, async () => {
-    const primary = mongo.members.primary()
-    const secondaries = mongo.members.secondaries()
-    return (
-      primary !== undefined &&
-      secondaries.length === 2 &&
-      secondaries.every((member) => mongo.members.stalenessMs(member) < 1_000)
-    )
-  })
-}
-
 describe('what a user has written', () => {
   test('is shown by a secondary at once', async () => {
-    await caughtUp()
     const store = createStore({ readWaitMs: 5_000 })
     for (let round = 0; round < 20; round++) {
       const reader = new Reader()
@@ -95,11 +65,10 @@ describe('what a user has written', () => {
   })
 
   test('is shown by the primary while both secondaries are behind', async () => {
-    await caughtUp()
     const store = createStore()
     const { secondaries } = await hostsByRole()
     // One must go on, or nothing is acknowledged; it is only kept from being asked.
-    await undoAtEnd(holdBack(secondaries[0] ?? ''))
+    await holdBack(secondaries[0] ?? '')
     const reader = new Reader()
     const id = await place(store, reader)
     mongo.members.giveUp(mongo.members.byAddress(secondaries[1] ?? '')?.name ?? '')
@@ -109,20 +78,18 @@ describe('what a user has written', () => {
   })
 
   test('is missing from a member that is behind, where nothing guards it', async () => {
-    await caughtUp()
     const store = createStore({ routing: 'secondary' })
     const { secondaries } = await hostsByRole()
-    await undoAtEnd(holdBack(secondaries[0] ?? ''))
+    await holdBack(secondaries[0] ?? '')
     const id = await place(store, new Reader())
     const found = await Promise.all(Array.from({ length: 40 }, () => find(store, new Reader(), id)))
     expect(found.filter((order) => order === null).length).toBeGreaterThan(0)
   })
 
   test('stays shown to its author by every later read, whoever else is ahead or behind', async () => {
-    await caughtUp()
     const store = createStore()
     const { secondaries } = await hostsByRole()
-    await undoAtEnd(holdBack(secondaries[1] ?? ''))
+    await holdBack(secondaries[1] ?? '')
     const reader = new Reader()
     for (let round = 0; round < 10; round++) {
       const id = await place(store, reader)
@@ -134,10 +101,9 @@ describe('what a user has written', () => {
 
 describe('what a user has seen', () => {
   test('is never taken back by a member that is behind', async () => {
-    await caughtUp()
     const store = createStore()
     const { secondaries } = await hostsByRole()
-    await undoAtEnd(holdBack(secondaries[0] ?? ''))
+    await holdBack(secondaries[0] ?? '')
     // Somebody else writes; the reader has nothing but what was seen.
     const id = await place(store, new Reader())
     const reader = new Reader()
@@ -149,12 +115,11 @@ describe('what a user has seen', () => {
 
 describe('a secondary that is frozen', () => {
   test('costs no read an error, and is not asked again before it moves', async () => {
-    await caughtUp()
     const store = createStore()
     const { secondaries } = await hostsByRole()
     const frozen = secondaries[0] ?? ''
     const name = mongo.members.byAddress(frozen)?.name ?? ''
-    const thaw = await undoAtEnd(freeze(frozen))
+    const thaw = await freeze(frozen)
     const id = await place(store, new Reader())
     for (let round = 0; round < 50; round++) expect(await find(store, new Reader(), id)).not.toBeUndefined()
     await waitFor(
@@ -176,12 +141,11 @@ describe('a secondary that is frozen', () => {
 
 describe('a read under way at a secondary that falls silent', () => {
   test('goes to the primary, and still knows whose it is', async () => {
-    await caughtUp()
     const { secondaries } = await hostsByRole()
     const [frozen = '', other = ''] = secondaries
     const id = await place(createStore(), new Reader())
-    await caughtUp()
-    await undoAtEnd(freeze(frozen))
+    await level(mongo)
+    await freeze(frozen)
     mongo.members.giveUp(mongo.members.byAddress(other)?.name ?? '')
     const store = createStore({ readWaitMs: 60_000 })
     const reader = new Reader()
@@ -196,7 +160,6 @@ describe('a token', () => {
   const future = (): ClusterTime => ({ seconds: Math.floor(Date.now() / 1000) + 3_600, counter: 1 })
 
   test('from the future is dropped, and the read answered', async () => {
-    await caughtUp()
     const store = createStore()
     const id = await place(store, new Reader())
     const reader = new Reader()
@@ -220,7 +183,6 @@ describe('any reader', () => {
   test.each(['without a token', 'with a token from before'])(
     '%s gets nothing from a secondary beyond the bound',
     async (who) => {
-      await caughtUp()
       const store = createStore({ maxStalenessMs: 1_000 })
       const { secondaries } = await hostsByRole()
       const behind = mongo.members.byAddress(secondaries[0] ?? '')
@@ -228,8 +190,8 @@ describe('any reader', () => {
       const seen = new Reader()
       const before = await place(store, seen)
       await as(seen, () => store.orders.find(before, 'latest'))
-      await caughtUp()
-      await undoAtEnd(holdBack(secondaries[0] ?? ''))
+      await level(mongo)
+      await holdBack(secondaries[0] ?? '')
       const id = await place(store, new Reader())
       await waitFor('it to be too old', 10_000, async () => mongo.members.stalenessMs(behind) > 1_000)
       for (let round = 0; round < 30; round++) {

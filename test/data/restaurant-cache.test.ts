@@ -1,25 +1,16 @@
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
-import type { Redis } from 'ioredis'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { newId } from '../../apps/data/ids.ts'
-import { Reader, readAs } from '../../apps/data/reader.ts'
-import { type RedisRun, watchRun } from '../../apps/data/redis.ts'
+import { Reader } from '../../apps/data/reader.ts'
+import { watchRun } from '../../apps/data/redis.ts'
 import { createRestaurantCache, type Encoding, etagOf, type RestaurantCache } from '../../apps/data/restaurant-cache.ts'
 import { createRestaurants } from '../../apps/data/restaurants.ts'
-import type { Position, Restaurant } from '../../apps/domain/restaurant.ts'
-import { openRedis } from '../support/api.ts'
-import { benchForFile } from '../support/commands.ts'
-import { waitFor } from '../support/servers.ts'
+import type { Restaurant } from '../../apps/domain/restaurant.ts'
+import { details, menu, openRedis, redisForFile } from '../support/api.ts'
+import { as, benchForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
-let redis: Redis
-let run: RedisRun
-beforeAll(async () => {
-  redis = await openRedis()
-  run = watchRun(redis)
-  await waitFor('Redis to say who it is', 5_000, async () => run.current() !== undefined)
-})
-afterAll(() => redis.disconnect())
+const shared = redisForFile()
 
 const seen: string[] = []
 beforeEach(() => {
@@ -28,10 +19,10 @@ beforeEach(() => {
 
 const render = (restaurant: Restaurant) => JSON.stringify(restaurant)
 
-function createCache(client = redis, clientRun = run): RestaurantCache {
+function createCache({ redis, run } = shared): RestaurantCache {
   return createRestaurantCache({
-    redis: client,
-    run: clientRun,
+    redis,
+    run,
     restaurants: createRestaurants(bench.mongo.connection, bench.consistency),
     consistency: bench.consistency,
     render,
@@ -39,18 +30,9 @@ function createCache(client = redis, clientRun = run): RestaurantCache {
   })
 }
 
-const details = {
-  name: "Ada's Pizza",
-  cuisine: 'Pizza',
-  borough: 'Manhattan',
-  address: { building: '1', street: 'Broadway', zipcode: '10036' },
-  location: [-73.9855, 40.758] as Position,
-}
-const dish = { name: 'Margherita', description: 'Tomato, mozzarella, basil', category: 'mains', priceCents: 1200 }
-
 async function open(cache: RestaurantCache, dishes = 1) {
   const ownerId = newId().toHexString()
-  const restaurant = await cache.restaurants.create(ownerId, details, Array(dishes).fill(dish), ownerId)
+  const restaurant = await cache.restaurants.create(ownerId, details, Array(dishes).fill(menu[0]), ownerId)
   const by = () => ({ ownerId, requestKey: newId().toHexString() })
   return { restaurant, by, id: restaurant.id }
 }
@@ -60,9 +42,6 @@ async function show(cache: RestaurantCache, id: string, encoding: Encoding = 'id
   const found = await cache.find(id, encoding)
   return found && { ...found, body: found.body.toString() }
 }
-
-const as = <T>(reader: Reader, run: () => Promise<T>) =>
-  new Promise<T>((resolve, reject) => readAs(reader, () => run().then(resolve, reject)))
 
 const queries = () => bench.sent.filter(({ name }) => name === 'find').length
 
@@ -76,14 +55,14 @@ test('a restaurant is read from MongoDB once and from Redis after that', async (
   for (let count = 0; count < 5; count++) expect(await show(createCache(), id)).toEqual(first)
   expect(queries()).toBe(1)
   expect(seen).toEqual(['miss', ...Array(5).fill('hit')])
-  expect(await redis.pttl(`restaurant:${id}`)).toBeGreaterThan(14 * 60_000)
+  expect(await shared.redis.pttl(`restaurant:${id}`)).toBeGreaterThan(14 * 60_000)
 })
 
 test('many who ask at once, on several replicas, cost one query', async () => {
   const caches = [createCache(), createCache(), createCache()]
   const { id } = await open(createCache())
   await expect.poll(() => show(createCache(), id), { timeout: 10_000 }).not.toBeNull()
-  await redis.del(`restaurant:${id}`)
+  await shared.redis.del(`restaurant:${id}`)
   bench.sent.length = 0
   const found = await Promise.all(
     Array.from({ length: 90 }, (_, index) => show(caches[index % 3] as RestaurantCache, id)),
@@ -98,7 +77,7 @@ test('a change is shown by the next read, to everybody', async () => {
   await expect.poll(() => show(cache, id), { timeout: 10_000 }).not.toBeNull()
   for (const name of ['Second', 'Third']) {
     await cache.restaurants.update(id, { name }, by())
-    expect(await redis.exists(`restaurant:${id}`)).toBe(0)
+    expect(await shared.redis.exists(`restaurant:${id}`)).toBe(0)
     expect(JSON.parse((await show(createCache(), id))?.body ?? '')).toMatchObject({ name })
   }
   await cache.restaurants.replaceMenu(id, [], by())
@@ -113,14 +92,14 @@ test('a refused change leaves the cache as it is', async () => {
   await expect(cache.restaurants.update(id, { name: 'Mine' }, somebodyElse)).rejects.toMatchObject({
     code: 'forbidden',
   })
-  expect(await redis.exists(`restaurant:${id}`)).toBe(1)
+  expect(await shared.redis.exists(`restaurant:${id}`)).toBe(1)
 })
 
 test('what was read before a change is not filled in after it', async () => {
   const cache = createCache()
   const { id, by } = await open(cache)
   await expect.poll(() => show(cache, id), { timeout: 10_000 }).not.toBeNull()
-  const old = await redis.hgetallBuffer(`restaurant:${id}`)
+  const old = await shared.redis.hgetallBuffer(`restaurant:${id}`)
   const { from } = JSON.parse(old.meta?.toString() ?? '')
   await cache.restaurants.update(id, { name: 'New' }, by())
   const keys = [`restaurant:${id}`, `fence:restaurant:${id}`, `flight:restaurant:${id}`] as const
@@ -129,7 +108,7 @@ test('what was read before a change is not filled in after it', async () => {
     [from.seconds - 1, from.counter + 1_000],
   ] as const) {
     const fields = Object.entries(old).flat()
-    expect(await redis.fillEntry(...keys, seconds, counter, 60_000, 'late', ...fields)).toBe(0)
+    expect(await shared.redis.fillEntry(...keys, seconds, counter, 60_000, 'late', ...fields)).toBe(0)
   }
   expect(JSON.parse((await show(cache, id))?.body ?? '')).toMatchObject({ name: 'New' })
 })
@@ -138,7 +117,7 @@ test('a restaurant that is not there is remembered as missing for a moment only'
   const cache = createCache()
   const id = newId().toHexString()
   expect(await cache.find(id, 'identity')).toBeNull()
-  expect(await redis.pttl(`restaurant:${id}`)).toBeLessThanOrEqual(2_000)
+  expect(await shared.redis.pttl(`restaurant:${id}`)).toBeLessThanOrEqual(2_000)
 })
 
 test.each([
@@ -159,7 +138,7 @@ test.each([
 
 test('without Redis, reads come from MongoDB and changes are refused before they happen', async () => {
   const client = await openRedis()
-  const cache = createCache(client, watchRun(client))
+  const cache = createCache({ redis: client, run: watchRun(client) })
   const { id, by, restaurant } = await open(cache)
   client.disconnect()
   await expect.poll(() => show(cache, id), { timeout: 10_000 }).toMatchObject({ body: render(restaurant) })

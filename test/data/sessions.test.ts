@@ -1,27 +1,21 @@
 import type { Redis } from 'ioredis'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { newId, newPublicId } from '../../apps/data/ids.ts'
-import { connectRedis, type RedisRun, redisReady, watchRun } from '../../apps/data/redis.ts'
+import { connectRedis, redisReady, watchRun } from '../../apps/data/redis.ts'
 import { createSessions, maxSessionsPerUser, newSid, type SessionContent } from '../../apps/data/sessions.ts'
 import { createTokens } from '../../apps/data/tokens.ts'
-import { openRedis, redisOptions } from '../support/api.ts'
+import { openRedis, redisForFile, redisOptions } from '../support/api.ts'
 import { benchForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
-let redis: Redis
-let run: RedisRun
-beforeAll(async () => {
-  redis = await openRedis()
-  run = watchRun(redis)
-})
-afterAll(() => redis.disconnect())
+const shared = redisForFile()
 
 const day = 86_400
 const someUser = () => newId().toHexString()
 
 /** The store behind callbacks, as @fastify/session calls it. */
-function createStore(ttlSeconds = day, client = redis, onError = (_error: unknown) => {}) {
-  const tokens = createTokens(client, client === redis ? run : watchRun(client), bench.mongo)
+function createStore(ttlSeconds = day, client = shared.redis, onError = (_error: unknown) => {}) {
+  const tokens = createTokens(client, client === shared.redis ? shared.run : watchRun(client), bench.mongo)
   const sessions = createSessions(client, tokens, ttlSeconds, onError)
   const { store } = sessions
   const call = <T>(run: (callback: (error: unknown, result?: T) => void) => unknown) =>
@@ -97,7 +91,7 @@ describe('a session', () => {
     const store = createStore()
     const sid = newSid(undefined)
     await store.save(sid, {} as SessionContent)
-    expect(await redis.exists(`session:${sid}`)).toBe(0)
+    expect(await shared.redis.exists(`session:${sid}`)).toBe(0)
   })
 
   test('that was never opened is not stored', async () => {
@@ -164,18 +158,18 @@ describe('a session', () => {
     const store = createStore(1)
     const userId = someUser()
     const { sid } = await logIn(store, userId)
-    expect(await redis.pttl(`session:${sid}`)).toBeGreaterThan(0)
+    expect(await shared.redis.pttl(`session:${sid}`)).toBeGreaterThan(0)
     await expect.poll(() => store.get(sid), { timeout: 10_000 }).toBeNull()
     expect(await store.list(userId)).toEqual([])
-    await expect.poll(() => redis.keys(`*${userId}*`), { timeout: 10_000 }).toEqual([])
+    await expect.poll(() => shared.redis.keys(`*${userId}*`), { timeout: 10_000 }).toEqual([])
   })
 
   test('lives on when it is saved again', async () => {
     const userId = someUser()
     const { sid, content } = await logIn(createStore(60), userId)
     await createStore(3_600).save(sid, content)
-    expect(await redis.ttl(`session:${sid}`)).toBeGreaterThan(60)
-    expect(await redis.ttl(`sessions:{${userId}}`)).toBeGreaterThan(60)
+    expect(await shared.redis.ttl(`session:${sid}`)).toBeGreaterThan(60)
+    expect(await shared.redis.ttl(`sessions:{${userId}}`)).toBeGreaterThan(60)
   })
 })
 
@@ -210,9 +204,9 @@ describe('while Redis does not answer', () => {
     const client = connectRedis({ ...redisOptions(), commandTimeoutMs: 50 })
     onTestFinished(() => client.disconnect())
     await redisReady(client, 5_000)
-    await redis.call('CLIENT', 'PAUSE', '600', 'ALL')
+    await shared.redis.call('CLIENT', 'PAUSE', '600', 'ALL')
     await expectUnknown(client)
     // Until it goes on, for the tests that follow.
-    await redis.ping()
+    await shared.redis.ping()
   })
 })

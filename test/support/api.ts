@@ -3,14 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LightMyRequestResponse } from 'fastify'
 import type { Redis } from 'ioredis'
 import { pino } from 'pino'
-import { inject, onTestFinished } from 'vitest'
+import { beforeAll, inject, onTestFinished } from 'vitest'
 import { type App, buildApp } from '../../apps/api/app.ts'
 import { type ApiConfig, readConfig } from '../../apps/api/config.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
-import { connectRedis, redisReady } from '../../apps/data/redis.ts'
+import { connectRedis, type RedisRun, redisReady, watchRun } from '../../apps/data/redis.ts'
+import type { Position } from '../../apps/domain/restaurant.ts'
 import { type AnswerCheck, createAnswerCheck, type OpenApiDocument } from './answers.ts'
-import { freePorts, rootUser } from './servers.ts'
+import { freePorts, rootUser, waitFor } from './servers.ts'
+import { watchReads } from './watched-reads.ts'
 
 /** Where a test finds the shared servers, in a database of its own. */
 export function mongoOptions(database: string) {
@@ -39,6 +41,31 @@ export async function openRedis(): Promise<Redis> {
   return redis
 }
 
+export interface RedisBench {
+  readonly redis: Redis
+  readonly run: RedisRun
+}
+
+/** A connection to Redis for the tests of one file, which ends with them. */
+export function redisForFile(): RedisBench {
+  let redis: Redis
+  let run: RedisRun
+  beforeAll(async () => {
+    redis = await openRedis()
+    run = watchRun(redis)
+    await waitFor('Redis to say who it is', 5_000, async () => run.current() !== undefined)
+    return () => redis.disconnect()
+  })
+  return {
+    get redis() {
+      return redis
+    },
+    get run() {
+      return run
+    },
+  }
+}
+
 export function newDatabaseName(): string {
   return `test_${randomBytes(6).toString('hex')}`
 }
@@ -51,6 +78,7 @@ export interface Fleet {
   document: OpenApiDocument
   /** Throws for an answer that breaks a rule which holds for all. */
   check: AnswerCheck
+  /** Throws if a read of a request went around consistency.ts. */
   close(): Promise<void>
 }
 
@@ -67,7 +95,8 @@ export async function startFleet(
     LOG_LEVEL: 'silent',
     ...settings,
   })
-  const mongo = await openMongo(newDatabaseName())
+  const mongo = await connectMongo({ ...mongoOptions(newDatabaseName()), monitorCommands: true })
+  const refuseStrays = watchReads(mongo)
   await createIndexes(mongo.connection)
   const redis = await open()
   const replicas: App[] = []
@@ -96,6 +125,7 @@ export async function startFleet(
       await mongo.connection.dropDatabase()
       await mongo.close()
       redis.disconnect()
+      refuseStrays()
     },
   }
 }
@@ -154,8 +184,10 @@ export function newEmail(): string {
   return `${randomBytes(8).toString('hex')}@example.com`
 }
 
+export type User = Client & { id: string; email: string }
+
 /** Somebody who has just signed up. */
-export async function signUp(fleet: Fleet, email = newEmail()): Promise<Client & { id: string; email: string }> {
+export async function signUp(fleet: Fleet, email = newEmail()): Promise<User> {
   const client = new Client(fleet)
   const response = await client.post('/api/users', { email, password: 'correct horse', name: 'Ada' })
   if (response.statusCode !== 201) throw new Error(`Sign-up failed: ${response.body}`)
@@ -172,7 +204,7 @@ export const details = {
   cuisine: 'Pizza',
   borough: 'Manhattan',
   address: { building: '1', street: 'Broadway', zipcode: '10036' },
-  location: [-73.9855, 40.758],
+  location: [-73.9855, 40.758] as Position,
 }
 
 export interface Restaurant {
@@ -187,6 +219,14 @@ export async function openRestaurant(owner: Client, changes: object = {}): Promi
   return response.json<Restaurant>()
 }
 
+/** One of the first dish. */
+export function orderOf({ id, menu }: Restaurant) {
+  return { restaurantId: id, items: [{ menuItemId: menu[0]?.id, quantity: 1 }] }
+}
+
+/** Well-formed, and of nothing. */
+export const unknownId = '0123456789abcdef01234567'
+
 /** Asks again until the answer fits: reads may come from a secondary that is still catching up. */
 export async function eventually(
   ask: () => Promise<LightMyRequestResponse>,
@@ -198,6 +238,16 @@ export async function eventually(
     await sleep(20)
   }
   throw new Error('The answer never fitted')
+}
+
+/** A fleet for the tests of one file, which is there from their first hook on and ends with them. */
+export function fleetForFile(...args: Parameters<typeof startFleet>): Fleet {
+  const fleet = {} as Fleet
+  beforeAll(async () => {
+    const { close } = Object.assign(fleet, await startFleet(...args))
+    return close
+  })
+  return fleet
 }
 
 /** A fleet that ends with the test. */

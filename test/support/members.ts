@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import mongoose from 'mongoose'
-import { inject } from 'vitest'
+import { inject, onTestFinished } from 'vitest'
 import { rootUser } from './servers.ts'
 
 /** A connection as root to one member, whatever its role. */
@@ -33,23 +33,29 @@ export async function hostsByRole(): Promise<{ primary: string; secondaries: str
   return { primary, secondaries: mongoHosts.filter((_, index) => roles[index] === 'secondary') }
 }
 
-/** Stops a secondary from applying what it is sent, until the result is called; it goes on answering. */
+/** Stops a secondary from applying what it is sent, until the result is called or the test ends; it goes on answering. */
 export async function holdBack(host: string): Promise<() => Promise<void>> {
   const failPoint = (mode: string) =>
     withMember(host, (admin) => admin.command({ configureFailPoint: 'rsSyncApplyStop', mode }))
   await failPoint('alwaysOn')
-  return async () => {
-    await failPoint('off')
-  }
+  return undoneWithTest(() => failPoint('off'))
 }
 
-/** Freezes the process of a member, in its container or not, until the result is called. */
+/** Freezes the process of a member, in its container or not, until the result is called or the test ends. */
 export async function freeze(host: string): Promise<() => Promise<void>> {
   const pid = pidListeningOn(Number(host.split(':')[1]))
   process.kill(pid, 'SIGSTOP')
-  return async () => {
-    process.kill(pid, 'SIGCONT')
+  return undoneWithTest(async () => process.kill(pid, 'SIGCONT'))
+}
+
+function undoneWithTest(undo: () => Promise<unknown>): () => Promise<void> {
+  let undone: Promise<unknown> | undefined
+  const once = async () => {
+    undone ??= undo()
+    await undone
   }
+  onTestFinished(once)
+  return once
 }
 
 /** Containers share the kernel, so their processes are found by the port on their command line. */

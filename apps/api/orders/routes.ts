@@ -9,7 +9,7 @@ import { type Order, priceItems } from '../../domain/order.ts'
 import { currentUserId, requireSession } from '../plugins/session.ts'
 import { sendJson } from '../representation.ts'
 import { bySession, IdParams, SliceOf } from '../schema.ts'
-import { IdempotencyHeader, OrderQuery, OrderView, PlaceOrder, StatusChange, viewOrder } from './schema.ts'
+import { IdempotencyHeader, Nothing, OrderQuery, OrderView, PlaceOrder, StatusChange, viewOrder } from './schema.ts'
 
 export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurants: Restaurants }> = async (
   app,
@@ -124,6 +124,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
         description: 'Only while it is `pending`.',
         security: bySession,
         params: IdParams,
+        body: Nothing,
         response: { 200: OrderView },
         problems: ['unauthenticated', 'not_found', 'conflict'],
       },

@@ -29,6 +29,13 @@ export const OrderQuery = Closed({ status: Type.Optional(Status), ...pageQuery }
 
 export const StatusChange = Closed({ status: Type.Enum([...kitchenStatuses]) })
 
+/** No body, which validation sees as null, or an empty object. */
+export const Nothing = Type.Unsafe<object | null>({
+  type: ['object', 'null'],
+  additionalProperties: false,
+  description: 'Nothing: the request says it all',
+})
+
 export const OrderView = Type.Object({
   id: Id,
   userId: Id,
