@@ -93,6 +93,11 @@ export function readAs(reader: Reader, next: () => void): void {
   current.run(reader, next)
 }
 
+/** Runs for the current reader or, outside of a request, for one of its own, who knows when it wrote. */
+export function asSomebody<T>(run: () => Promise<T>): Promise<T> {
+  return current.getStore() ? run() : current.run(new Reader(), run)
+}
+
 /** Outside of a request there is no reader: data of any age within the stated bound will do. */
 export function currentReader(): Reader | undefined {
   return current.getStore()

@@ -7,7 +7,7 @@ import { DomainError } from '../domain/errors.ts'
 import type { Restaurant } from '../domain/restaurant.ts'
 import { type ClusterTime, compare, formatTime, later, parseTime } from './cluster-time.ts'
 import type { Consistency, Dated } from './consistency.ts'
-import { currentReader, noteRead } from './reader.ts'
+import { asSomebody, currentReader, noteRead } from './reader.ts'
 import { defineScript, type RedisRun } from './redis.ts'
 import type { Restaurants, RestaurantWrite } from './restaurants.ts'
 
@@ -245,8 +245,10 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
     },
     restaurants: {
       ...restaurants,
-      update: (id, changes, by) => write(id, by, (announced) => restaurants.update(id, changes, announced)),
-      replaceMenu: (id, menu, by) => write(id, by, (announced) => restaurants.replaceMenu(id, menu, announced)),
+      update: (id, changes, by) =>
+        asSomebody(() => write(id, by, (announced) => restaurants.update(id, changes, announced))),
+      replaceMenu: (id, menu, by) =>
+        asSomebody(() => write(id, by, (announced) => restaurants.replaceMenu(id, menu, announced))),
     },
   }
 }

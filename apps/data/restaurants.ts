@@ -140,8 +140,8 @@ export interface Restaurants {
   /** As {@link update}; `unprocessable` when a dish carries an id that is not on the present menu. */
   replaceMenu(id: string, menu: MenuItemInput[], write: RestaurantWrite): Promise<Restaurant>
   /** @throws DomainError `not_found`, or `forbidden` for anybody but the owner */
-  requireOwner(id: string, userId: string): Promise<void>
-  isOwner(id: string, userId: string): Promise<boolean>
+  requireOwner(id: string, userId: string, freshness: Freshness): Promise<void>
+  isOwner(id: string, userId: string, freshness: Freshness): Promise<boolean>
 }
 
 const summaryFields = { menu: 0, search: 0 } as const
@@ -169,8 +169,8 @@ export function createRestaurants(connection: Connection, consistency: Consisten
     return stored && toRestaurant(stored)
   }
 
-  async function ownerOf(id: string): Promise<string | undefined> {
-    const stored = await consistency.read('latest', (options) =>
+  async function ownerOf(id: string, freshness: Freshness): Promise<string | undefined> {
+    const stored = await consistency.read(freshness, (options) =>
       model.findById(toObjectId(id), { ownerId: 1 }, options).lean<Pick<StoredRestaurant, 'ownerId'>>().exec(),
     )
     return stored?.ownerId.toHexString()
@@ -324,12 +324,12 @@ export function createRestaurants(connection: Connection, consistency: Consisten
         return { menu: menu.map((item) => storedMenuItem(item, known.get(item.id ?? '') ?? newId())) }
       })
     },
-    async requireOwner(id, userId) {
-      const ownerId = await ownerOf(id)
+    async requireOwner(id, userId, freshness) {
+      const ownerId = await ownerOf(id, freshness)
       if (ownerId === undefined) throw notFound()
       if (ownerId !== userId) throw notYours()
     },
-    isOwner: async (id, userId) => (await ownerOf(id)) === userId,
+    isOwner: async (id, userId, freshness) => (await ownerOf(id, freshness)) === userId,
   }
 }
 

@@ -45,7 +45,7 @@ describe('a restaurant', () => {
     })
     expect(await store().find(opened.id, 'latest')).toEqual(opened)
     await expect.poll(() => store().find(opened.id, 'any'), { timeout: 10_000 }).toEqual(opened)
-    expect(await store().isOwner(opened.id, ownerId)).toBe(true)
+    expect(await store().isOwner(opened.id, ownerId, 'latest')).toBe(true)
     const { menu: _, ...summary } = opened
     const listed = await store().list(
       { near: { position: details.location, radiusMeters: 1 } },
@@ -98,10 +98,10 @@ describe('a restaurant', () => {
     const by = { ownerId: someId(), requestKey: newKey() }
     await expect(store().update(id, { name: 'Mine' }, by)).rejects.toMatchObject({ code: 'forbidden' })
     await expect(store().replaceMenu(id, [], by)).rejects.toMatchObject({ code: 'forbidden' })
-    await expect(store().requireOwner(id, by.ownerId)).rejects.toMatchObject({ code: 'forbidden' })
+    await expect(store().requireOwner(id, by.ownerId, 'latest')).rejects.toMatchObject({ code: 'forbidden' })
     await expect(store().update(someId(), { name: 'Mine' }, by)).rejects.toMatchObject({ code: 'not_found' })
-    await expect(store().requireOwner(someId(), by.ownerId)).rejects.toMatchObject({ code: 'not_found' })
-    expect(await store().isOwner(id, by.ownerId)).toBe(false)
+    await expect(store().requireOwner(someId(), by.ownerId, 'latest')).rejects.toMatchObject({ code: 'not_found' })
+    expect(await store().isOwner(id, by.ownerId, 'latest')).toBe(false)
     expect((await store().find(id, 'latest'))?.name).toBe(details.name)
   })
 
@@ -349,7 +349,7 @@ describe('a list', () => {
     const { id } = await open(ownerId, {}, 'explained')
     bench.sent.length = 0
     await store().find(id, 'any')
-    await store().isOwner(id, ownerId)
+    await store().isOwner(id, ownerId, 'latest')
     await store().update(id, { name: 'x' }, { ownerId, requestKey: newKey() })
     await open(ownerId, {}, 'explained')
     const queries = bench.sent.filter(({ name }) => name !== 'insert')

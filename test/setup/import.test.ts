@@ -101,7 +101,9 @@ describe('an import', () => {
       [0, ''],
       [0, ''],
     ])
-    const added = ended.map(({ stdout }) => Number(/ (\d+) new/.exec(stdout)?.[1]))
+    const added = ended.map(({ stdout }) =>
+      Number(/ ([\d,]+) new/.exec(stdout.trimEnd().split('\n').at(-1) ?? '')?.[1]),
+    )
     expect((added[0] ?? 0) + (added[1] ?? 0)).toBe(800)
     expect(await stored()).toHaveLength(800)
   })

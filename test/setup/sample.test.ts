@@ -87,7 +87,7 @@ test('the stores find what was imported', async () => {
   const owner = await users.findForLogin(demoOwnerEmail)
   for (const number of demoRestaurantNumbers) {
     const id = restaurantIdOf(number)
-    await restaurants.requireOwner(id, owner?.user.id ?? '')
+    await restaurants.requireOwner(id, owner?.user.id ?? '', 'latest')
     const queue = await orders.listForRestaurant(id, undefined, { limit: 100 }, 'latest')
     expect(queue.items.length).toBeGreaterThan(0)
   }

@@ -64,8 +64,8 @@ function wrongWith(
     if (mode !== 'nearest' || tags?.length !== 1 || tags[0].member !== member) {
       return `left with the read preference ${JSON.stringify(preference)} for ${member}`
     }
-    if (readConcern?.level !== 'majority') return 'left without the read concern of a secondary'
   }
+  if (readConcern?.level !== 'majority') return 'left without the read concern majority'
   if (!needed) return undefined
   if (!readConcern?.afterClusterTime) return 'left without afterClusterTime'
   return compare(fromTimestamp(readConcern.afterClusterTime), needed) < 0

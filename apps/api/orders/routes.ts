@@ -111,7 +111,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
   async function findForOwner(id: string, userId: string): Promise<Order | null> {
     const order = await orders.find(id, 'any')
     // Also without an order there is a look-up, so that the time does not tell which ids exist.
-    return (await restaurants.isOwner(order?.restaurant.id ?? id, userId)) ? order : null
+    return (await restaurants.isOwner(order?.restaurant.id ?? id, userId, 'any')) ? order : null
   }
 
   app.put(
@@ -150,7 +150,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
     async (request) => {
       const userId = currentUserId(request)
       const order = await orders.find(request.params.id, 'latest')
-      if (!(await restaurants.isOwner(order?.restaurant.id ?? request.params.id, userId)) || !order) {
+      if (!(await restaurants.isOwner(order?.restaurant.id ?? request.params.id, userId, 'latest')) || !order) {
         if (order?.userId === userId) throw new DomainError('forbidden', 'Only the restaurant moves an order on')
         throw new DomainError('not_found', 'There is no such order')
       }
@@ -174,7 +174,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
       },
     },
     async (request) => {
-      await restaurants.requireOwner(request.params.id, currentUserId(request))
+      await restaurants.requireOwner(request.params.id, currentUserId(request), 'any')
       const { status, limit = 20, cursor } = request.query
       const slice = await orders.listForRestaurant(request.params.id, status, { limit, cursor }, 'any')
       return { items: slice.items.map(viewOrder), nextCursor: slice.nextCursor }
