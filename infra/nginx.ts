@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from './failure.ts'
 import { tailOf } from './logs.ts'
 import { keepEdgeCache } from './nginx-cache.ts'
-import { featuresOf, placeHttpConf, placeServerConf } from './nginx-place.ts'
+import { featuresOf, placeHttpConf, placeServerConf, publicHosts } from './nginx-place.ts'
 import { runOnce } from './one-shot.ts'
 import { answersOk } from './probes.ts'
 import { childrenOf, isRunning } from './process-table.ts'
@@ -53,7 +53,7 @@ export async function configureNginx(site: Site, replicaPorts: number[], signal:
   keepEdgeCache(dataDir)
   writeWhole(
     join(dataDir.nginx, 'place.http.conf'),
-    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports.status),
+    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports.status, publicHosts(site.env)),
   )
   writeWhole(join(dataDir.nginx, 'place.server.conf'), placeServerConf(publicPort, publicAddresses))
   const { status, lines } = await runOnce(

@@ -10,6 +10,7 @@ import { whyNotFree } from './free-port.ts'
 import { endLeftovers } from './leftovers.ts'
 import { boundLogs } from './logs.ts'
 import { keepEdgeCache } from './nginx-cache.ts'
+import { publicHosts } from './nginx-place.ts'
 import { runOnce } from './one-shot.ts'
 import { claimPorts } from './ports.ts'
 import { listenerOn } from './process-table.ts'
@@ -111,6 +112,11 @@ async function checkSettings(site: Omit<Site, 'binaries'>, signal: AbortSignal):
   const problems = ensureSecrets(site.dataDir.secrets, process.env)
   const check = await runOnce(replicaCheck(site, problems.length === 0), { signal })
   if (check.status !== 0) problems.unshift(...check.lines)
+  try {
+    publicHosts(site.env)
+  } catch (error) {
+    problems.push((error as Error).message)
+  }
   if (problems.length > 0) throw new Failure(problems.join('\n'))
 }
 
