@@ -496,6 +496,8 @@ describe('what is not for everybody', () => {
     ['what is to be asked for again', { 'cache-control': 'no-cache' }],
     ['what nobody called public', { 'cache-control': 'max-age=300' }],
     ['what is old at once', { 'cache-control': 'public, max-age=0' }],
+    ['what is old before the cache lets go of it', { 'cache-control': 'public, max-age=1' }],
+    ['what has lain elsewhere', { age: '299' }],
     ['what only an old header says how long to keep', { 'cache-control': 'public', expires: 'Thu, 01 Jan 2099 00:00:00 GMT' }],
     ['what must not stand in for an error', { 'cache-control': 'public, max-age=300, must-revalidate' }],
     ['what shared caches must ask for again', { 'cache-control': 'public, max-age=300, s-maxage=60' }],
