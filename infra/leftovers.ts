@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { dataDirAt } from './data-dir.ts'
+import { removeEdgeCache } from './nginx-cache.ts'
 import { commandOf, isRunning, membersOfRecordedGroup, type ProcessIdentity, startedWith } from './process-table.ts'
 import { readStackFile, removeStackFile } from './stack-file.ts'
 
@@ -14,7 +16,7 @@ export function findLeftovers(dataDir: string): ProcessIdentity[] {
   return [...new Map(all.map((process) => [process.pid, process])).values()]
 }
 
-/** Ends what a killed launcher left running on a data directory, and says so. */
+/** Ends what a killed launcher left running on a data directory, and says so; removes what it left in memory. */
 export async function endLeftovers(dataDir: string, tell: (message: string) => void): Promise<void> {
   let left = findLeftovers(dataDir)
   if (left.length > 0) {
@@ -29,6 +31,7 @@ export async function endLeftovers(dataDir: string, tell: (message: string) => v
     signal(left, 'SIGKILL')
     while (left.some(isRunning)) await sleep(20)
   }
+  removeEdgeCache(dataDirAt(dataDir))
   removeStackFile(dataDir)
 }
 

@@ -1,5 +1,6 @@
 import type { Binary } from './binaries.ts'
 import { isOlder } from './binaries.ts'
+import { Failure } from './failure.ts'
 import { host } from './topology.ts'
 
 /** What an Nginx binary can do, as `nginx -V` tells. */
@@ -19,6 +20,27 @@ export function featuresOf({ version, description }: Pick<Binary, 'version' | 'd
   }
 }
 
+/** The names of this machine, by which a stack on loopback is always known. */
+const loopbackNames = ['localhost', '127.0.0.1', '[::1]']
+
+/**
+ * The names that a stack answers to: those of this machine, and what `PUBLIC_HOSTS` adds to them.
+ *
+ * @throws Failure that names what cannot be a name
+ */
+export function publicHosts({ PUBLIC_HOSTS = '' }: NodeJS.ProcessEnv): string[] {
+  const added = PUBLIC_HOSTS.split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+  const wrong = added.filter((name) => !/^(?:\*|[a-z\d](?:[a-z\d.-]*[a-z\d])?|\[[\da-f:.]+\])$/i.test(name))
+  if (wrong.length > 0) {
+    throw new Failure(
+      `PUBLIC_HOSTS: ${wrong.join(', ')} is no host (names or addresses without a port, by commas; * for any)`,
+    )
+  }
+  return [...loopbackNames, ...added]
+}
+
 /** Connections to the replicas: what is tried; and how many idle ones are kept per worker, also for the edge cache. */
 const serverOptions = 'max_fails=1 fail_timeout=1s'
 const idleConnections = 64
@@ -26,9 +48,15 @@ const idleConnections = 64
 /**
  * What `nginx.conf` includes in its http context on this machine. Paths are relative to the data directory's nginx folder.
  *
+ * @param hosts the names that this stack answers to, `*` among them for any
  * @param statusPort where Nginx listens for itself: for the second pass of its edge cache, and with its status
  */
-export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], statusPort: number): string {
+export function placeHttpConf(
+  features: NginxFeatures,
+  replicaPorts: number[],
+  statusPort: number,
+  hosts: string[],
+): string {
   const lines = [
     'upstream app {',
     '  zone app 64k;',
@@ -38,6 +66,7 @@ export function placeHttpConf(features: NginxFeatures, replicaPorts: number[], s
     '  keepalive_timeout 60s;',
     '}',
     `upstream edge { server ${host}:${statusPort}; keepalive ${idleConnections}; }`,
+    `map '' $public_hosts { default '${hosts.join()}'; }`,
     'proxy_cache_path tmp/edge keys_zone=edge:4m max_size=64m inactive=15s use_temp_path=off manager_files=1000;',
     'access_log ../logs/access.log access_json buffer=32k flush=1s;',
     ...features.tempPaths.map((directive) => `${directive} tmp/${directive};`),

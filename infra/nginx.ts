@@ -1,9 +1,10 @@
-import { copyFileSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from './failure.ts'
 import { tailOf } from './logs.ts'
-import { featuresOf, placeHttpConf, placeServerConf } from './nginx-place.ts'
+import { keepEdgeCache } from './nginx-cache.ts'
+import { featuresOf, placeHttpConf, placeServerConf, publicHosts } from './nginx-place.ts'
 import { runOnce } from './one-shot.ts'
 import { answersOk } from './probes.ts'
 import { childrenOf, isRunning } from './process-table.ts'
@@ -49,10 +50,10 @@ export async function configureNginx(site: Site, replicaPorts: number[], signal:
   for (const name of readdirSync(shared)) {
     if (name.endsWith('.conf')) copyFileSync(join(shared, name), join(dataDir.nginx, name))
   }
-  mkdirSync(join(dataDir.nginx, 'tmp'), { recursive: true })
+  keepEdgeCache(dataDir)
   writeWhole(
     join(dataDir.nginx, 'place.http.conf'),
-    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports.status),
+    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports.status, publicHosts(site.env)),
   )
   writeWhole(join(dataDir.nginx, 'place.server.conf'), placeServerConf(publicPort, publicAddresses))
   const { status, lines } = await runOnce(

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { Failure } from './failure.ts'
 import { mongodPrograms } from './mongod.ts'
 import { configureNginx, nginxProgram, reloadNginx } from './nginx.ts'
+import { removeEdgeCache } from './nginx-cache.ts'
 import { runOnce } from './one-shot.ts'
 import { claimReplicaPort } from './ports.ts'
 import { identify, memoryOfGroup } from './process-table.ts'
@@ -90,6 +91,7 @@ export class Stack {
   async #end(): Promise<void> {
     this.#stopped.abort(new Failure('The stack is being stopped.'))
     await this.#nginx.stop(stopMs.nginx)
+    removeEdgeCache(this.#site.dataDir)
     await Promise.all([...this.#apps, ...this.#passing].map((app) => app.stop(stopMs.apps)))
     await Promise.all([this.#redis, ...this.#mongods].map((server) => server.stop(stopMs.data)))
     removeStackFile(this.#site.dataDir.path)
@@ -99,6 +101,7 @@ export class Stack {
   kill(): void {
     this.#stopped.abort(new Failure('The stack was killed.'))
     for (const supervised of this.#all()) supervised.kill()
+    removeEdgeCache(this.#site.dataDir)
     removeStackFile(this.#site.dataDir.path)
   }
 

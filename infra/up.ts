@@ -9,6 +9,8 @@ import { Failure } from './failure.ts'
 import { whyNotFree } from './free-port.ts'
 import { endLeftovers } from './leftovers.ts'
 import { boundLogs } from './logs.ts'
+import { keepEdgeCache } from './nginx-cache.ts'
+import { publicHosts } from './nginx-place.ts'
 import { runOnce } from './one-shot.ts'
 import { claimPorts } from './ports.ts'
 import { listenerOn } from './process-table.ts'
@@ -21,6 +23,7 @@ const root = dirname(import.meta.dirname)
 /** npm and the terminal may both pass on one Ctrl-C. */
 const sameSignalMs = 500
 const boundLogsEveryMs = 60_000
+const keepEdgeCacheEveryMs = 1_000
 
 const startedAt = Date.now()
 const audience = new Set<(message: string) => void>([(message) => process.stdout.write(`${message}\n`)])
@@ -60,8 +63,10 @@ async function main(): Promise<number> {
     stopping.signal.throwIfAborted()
     tell(summary(url, dataDir))
     const logKeeper = setInterval(() => boundLogs(dataDir.logs), boundLogsEveryMs)
+    const cacheKeeper = setInterval(() => keepCache(dataDir), keepEdgeCacheEveryMs)
     await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve))
     clearInterval(logKeeper)
+    clearInterval(cacheKeeper)
     return 0
   } catch (error) {
     if (!stopping.signal.aborted) throw error
@@ -76,6 +81,14 @@ async function main(): Promise<number> {
     control.close()
     rmSync('control.sock', { force: true })
     unlock()
+  }
+}
+
+function keepCache(dataDir: DataDir): void {
+  try {
+    keepEdgeCache(dataDir)
+  } catch {
+    // It is tried again, and ending the stack would help nobody.
   }
 }
 
@@ -99,6 +112,11 @@ async function checkSettings(site: Omit<Site, 'binaries'>, signal: AbortSignal):
   const problems = ensureSecrets(site.dataDir.secrets, process.env)
   const check = await runOnce(replicaCheck(site, problems.length === 0), { signal })
   if (check.status !== 0) problems.unshift(...check.lines)
+  try {
+    publicHosts(site.env)
+  } catch (error) {
+    problems.push((error as Error).message)
+  }
   if (problems.length > 0) throw new Failure(problems.join('\n'))
 }
 

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -82,6 +82,9 @@ async function underLoad(work: () => Promise<void>) {
   const { errors, timeouts, non2xx } = await result.promise
   return { errors, timeouts, non2xx }
 }
+
+/** Where the edge cache lies, in memory on most systems. */
+const edgeCache = () => realpathSync(join(dataDir, 'nginx/tmp/edge'))
 
 const nothing = { errors: 0, timeouts: 0, non2xx: 0 }
 
@@ -206,11 +209,13 @@ describe('a running stack', { timeout: 120_000 }, () => {
 describe('the next start', { timeout: 180_000 }, () => {
   test('comes after an end that leaves nothing behind', async () => {
     const processes = launcher.processes()
+    const cache = edgeCache()
     const { status, said } = await command(dataDir, 'stop')
     expect(status).toBe(0)
     expect(said).toContain('everything has ended')
     expect(await launcher.ended).toBe(0)
     expect(stillRunning(dataDir, processes)).toEqual([])
+    expect(existsSync(cache)).toBe(false)
     expect(await command(dataDir, 'status')).toMatchObject({ status: 3 })
     expect(await command(dataDir, 'stop')).toMatchObject({ status: 0, said: `No stack runs on ${dataDir}.\n` })
     expect(await command(dataDir, 'scale', 'app=2')).toMatchObject({ status: 1 })
@@ -233,6 +238,8 @@ describe('the next start', { timeout: 180_000 }, () => {
     expect((await post('/api/sessions', account)).status).toBe(201)
 
     const left = launcher.processes()
+    const mark = join(edgeCache(), 'mark')
+    writeFileSync(mark, '')
     launcher.child.kill('SIGKILL')
     await launcher.ended
     expect(stillRunning(dataDir, left)).not.toEqual([])
@@ -243,6 +250,7 @@ describe('the next start', { timeout: 180_000 }, () => {
     expect(launcher.said()).toContain('the launcher of an earlier start was killed')
     expect(left.filter(isRunning)).toEqual([])
     expect(replicas()).toHaveLength(2)
+    expect(existsSync(mark)).toBe(false)
     expect((await post('/api/sessions', account)).status).toBe(201)
   })
 

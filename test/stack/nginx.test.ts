@@ -4,7 +4,7 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { placeHttpConf } from '../../infra/nginx-place.ts'
+import { placeHttpConf, publicHosts } from '../../infra/nginx-place.ts'
 import { type RunningNginx, type StandIn, sendRaw, startNginx, startStandIn } from '../support/nginx.ts'
 import { waitFor } from '../support/servers.ts'
 
@@ -135,7 +135,7 @@ test('its places differ in addresses only', async () => {
       .filter((line) => line !== '' && !line.startsWith('#'))
       .map((line) => line.replace(/^server \S+( resolve)?/, 'server'))
   const compose = await readFile(join(import.meta.dirname, '../../nginx/compose/place.http.conf'), 'utf8')
-  const local = placeHttpConf({ version: '1.30', hasStubStatus: true, tempPaths: [] }, [3000], 3001)
+  const local = placeHttpConf({ version: '1.30', hasStubStatus: true, tempPaths: [] }, [3000], 3001, ['*'])
   const upstream = /upstream app \{([^}]*)\}/
   expect(blockOf(upstream, compose)).toContain('least_conn;')
   expect(blockOf(upstream, compose)).toEqual(blockOf(upstream, local))
@@ -299,6 +299,96 @@ describe('what replicas keep to themselves', () => {
   ])('%s is not found', async (path) => {
     expectProblem(await sendRaw(nginx.port, `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`), 404, 'not_found')
     expect(received()).toEqual([])
+  })
+})
+
+describe('names that it answers to', () => {
+  const ask = (port: number, host: string | undefined, target = '/api/echo', more = '') =>
+    sendRaw(
+      port,
+      host === undefined
+        ? `GET ${target} HTTP/1.0\r\n${more}\r\n`
+        : `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${more}\r\n`,
+    )
+  const restaurant = '/api/restaurants/0123456789abcdef01234567'
+
+  let named: RunningNginx
+  beforeAll(async () => {
+    named = await startNginx(
+      standIns.map(({ port }) => port),
+      {},
+      publicHosts({ PUBLIC_HOSTS: 'Brigade.example, 192.0.2.7,,food.example' }),
+    )
+  })
+  afterAll(() => named?.stop())
+
+  test.each([
+    'localhost',
+    'localhost:8080',
+    'LOCALHOST',
+    'localhost.',
+    '127.0.0.1:1',
+    '[::1]',
+    '[::1]:8080',
+    'brigade.example',
+    'BRIGADE.example:443',
+    '192.0.2.7',
+    'food.example',
+    undefined,
+  ])('are those of this machine and those that it was given: %s', async (host) => {
+    for (const path of ['/api/echo', restaurant]) expect((await ask(named.port, host, path)).status, path).toBe(200)
+    expect(received().length).toBeGreaterThan(0)
+  })
+
+  test.each([
+    'evil.example',
+    'localhost.evil.example',
+    'evil-localhost',
+    'example',
+    'xfood.example',
+    'brigade.example,192.0.2.7',
+    '192.0.2.70',
+    '[::2]',
+    '*',
+    'evil;localhost',
+  ])('are no others: %s', async (host) => {
+    for (const path of ['/api/echo', restaurant, '/docs', `http://${host}/api/echo`]) {
+      const answer = await ask(named.port, path.startsWith('http') ? 'localhost' : host, path)
+      // What is no name at all is malformed.
+      if (answer.status !== 400) expectProblem(answer, 421, 'invalid')
+    }
+    expect(received()).toEqual([])
+    expect((await ask(named.port, host, '/healthz')).status).toBe(200)
+  })
+
+  test('in the target count, and Host does not then', async () => {
+    expect((await ask(named.port, 'evil.example:7', 'http://food.example/api/echo')).status).toBe(200)
+    expect((await ask(named.port, 'food.example:7', 'http://food.example/api/echo')).status).toBe(200)
+    expect(received().map(({ headers }) => headers.host)).toEqual(['food.example', 'food.example:7'])
+  })
+
+  test('may be any, where that is what it was told', async () => {
+    expect((await ask(nginx.port, 'evil.example')).status).toBe(200)
+  })
+
+  test.each(['X-Forwarded-Host', 'X-Original-URL', 'X-Rewrite-URL', 'Forwarded'])(
+    'and addresses are not taken from %s',
+    async (name) => {
+      for (const path of ['/api/echo', `${restaurant}1`, '/api/restaurants?q=named']) {
+        for (const value of ['evil.example', 'host=evil.example', '/api/other']) {
+          expect((await ask(named.port, 'localhost', path, `${name}: ${value}\r\n`)).status).toBe(200)
+        }
+      }
+      expect(new Set(received().map(({ url }) => url)).size).toBe(3)
+      for (const { headers, url } of received()) {
+        expect(headers.host, url).toBe('localhost')
+        expect(JSON.stringify(headers), url).not.toMatch(/evil|other/)
+      }
+    },
+  )
+
+  test.each(['a b', 'localhost:8080', 'x"; }', 'evil/x', '-a', '[x]'])('are refused at the start: %s', (name) => {
+    expect(() => publicHosts({ PUBLIC_HOSTS: `food.example,${name}` })).toThrow(`PUBLIC_HOSTS: ${name} is no host`)
   })
 })
 

@@ -67,8 +67,8 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
     async (request, reply) => {
       const found = await cache.find(request.params.id, encodingFor(request))
       if (!found) throw new DomainError('not_found', 'There is no such restaurant')
-      allowCaching(request, reply, `restaurant-${request.params.id}`)
-      reply.header('vary', 'accept-encoding, cookie').header('etag', found.etag)
+      allowCaching(request, reply, `restaurant-${request.params.id}`, 'accept-encoding, cookie')
+      reply.header('etag', found.etag)
       // Without a body, not with `null` as one: a length or a type would speak of the body that is not sent.
       if (isKnown(request, found.etag)) return (reply as FastifyReply).status(304).send()
       if (found.encoding !== 'identity') reply.header('content-encoding', found.encoding)
@@ -173,8 +173,8 @@ function encodingFor(request: FastifyRequest): Encoding {
  * Browsers of anonymous readers may keep it for five minutes and a CDN until the tag is purged; whoever is logged in
  * asks each time. The answer varies by cookie, so that a browser does not go on with the copy from before its log-in.
  */
-function allowCaching(request: FastifyRequest, reply: FastifyReply, tag: string): void {
-  reply.header('vary', 'cookie')
+function allowCaching(request: FastifyRequest, reply: FastifyReply, tag: string, vary = 'cookie'): void {
+  reply.header('vary', vary)
   if (hasSessionCookie(request) || request.headers['causal-token'] !== undefined) {
     reply.header('cache-control', 'private, no-cache')
     return
