@@ -262,7 +262,9 @@ describe('what is the same for everybody', () => {
     }
     const answers = await Promise.all(Array.from({ length: 5 }, () => get(path)))
     expect(answers.map((each) => each.status)).toEqual(answers.map(() => status))
-    expect(answers.map(({ headers }) => headers['x-for'])).toEqual(answers.map(({ headers }) => headers['x-request-id']))
+    expect(answers.map(({ headers }) => headers['x-for'])).toEqual(
+      answers.map(({ headers }) => headers['x-request-id']),
+    )
   })
 
   test('HEAD and GET have one answer', async () => {
@@ -498,7 +500,10 @@ describe('what is not for everybody', () => {
     ['what is old at once', { 'cache-control': 'public, max-age=0' }],
     ['what is old before the cache lets go of it', { 'cache-control': 'public, max-age=1' }],
     ['what has lain elsewhere', { age: '299' }],
-    ['what only an old header says how long to keep', { 'cache-control': 'public', expires: 'Thu, 01 Jan 2099 00:00:00 GMT' }],
+    [
+      'what only an old header says how long to keep',
+      { 'cache-control': 'public', expires: 'Thu, 01 Jan 2099 00:00:00 GMT' },
+    ],
     ['what must not stand in for an error', { 'cache-control': 'public, max-age=300, must-revalidate' }],
     ['what shared caches must ask for again', { 'cache-control': 'public, max-age=300, s-maxage=60' }],
     ['what varies by everything', { vary: '*' }],

@@ -18,10 +18,10 @@ test('settings that are not right are named at once, and nothing is started', as
   const launcher = launch({
     dataDir: dataDirs[0],
     port,
-    env: { RATE_LIMIT_MAX: 'many', MONGO_MAX_POOL_SIZE: '-1', SESSION_SECRET: 'short' },
+    env: { RATE_LIMIT_MAX: 'many', MONGO_MAX_POOL_SIZE: '-1', SESSION_SECRET: 'short', PUBLIC_HOSTS: 'a b' },
   })
   expect(await launcher.ended).toBe(1)
-  for (const name of ['RATE_LIMIT_MAX', 'MONGO_MAX_POOL_SIZE', 'SESSION_SECRET']) {
+  for (const name of ['RATE_LIMIT_MAX', 'MONGO_MAX_POOL_SIZE', 'SESSION_SECRET', 'PUBLIC_HOSTS']) {
     expect(launcher.said()).toContain(name)
   }
   expect(existsSync(join(dataDirs[0], 'stack.json'))).toBe(false)
