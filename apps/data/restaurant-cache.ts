@@ -68,7 +68,7 @@ const fenceMs = 60 * 60_000
 // How long others wait for the one who reads, and when they take that one for dead.
 const flightMs = 2_000
 const flightPollMs = 10
-const flightPatienceMs = 500
+const flightPatienceMs = 1_000
 
 const compressedFromBytes = 1_024
 
@@ -148,15 +148,16 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
     const leads = await redis.set(flightKey(id), holder, 'PX', flightMs, 'NX')
     const deadline = performance.now() + flightPatienceMs
     for (;;) {
-      // Also by whoever leads: the one before may have just stored it.
-      const { entry } = await lookUp(id, encoding)
+      // In this order: whoever reads for all stores the entry before the flight is over. Looked up by who leads too, since
+      // the one before may have just stored it.
+      const [flying, { entry }] = await Promise.all([redis.exists(flightKey(id)), lookUp(id, encoding)])
       if (entry && isUsable(entry)) {
         if (leads !== null) await redis.del(flightKey(id))
         return entry
       }
       if (leads !== null) break
       // The one who read could not store it, since something is being written, or takes too long.
-      if (performance.now() > deadline || (await redis.exists(flightKey(id))) === 0) return read(id, after)
+      if (flying === 0 || performance.now() > deadline) return read(id, after)
       await sleep(flightPollMs * (0.5 + Math.random()))
     }
     const entry = await read(id, after).catch(async (error) => {
