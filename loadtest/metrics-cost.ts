@@ -123,6 +123,7 @@ async function startReplica(stack: Stack, variant: Variant): Promise<Replica> {
   const replacing = `
     import { registerHooks } from 'node:module'
     const modules = Object.entries(${JSON.stringify(variant.modules)})
+    process.once('disconnect', () => process.exit())
     registerHooks({
       load(url, context, next) {
         const found = modules.find(([path]) => url.endsWith(path))
@@ -134,7 +135,8 @@ async function startReplica(stack: Stack, variant: Variant): Promise<Replica> {
     ['--import', `data:text/javascript,${encodeURIComponent(replacing)}`, resolve(root, 'apps/api/main.ts')],
     {
       env: { ...env, PORT: `${port}`, NAME: variant.name, RATE_LIMIT_MAX: '1000000000' },
-      stdio: ['ignore', 'ignore', 'inherit'],
+      // The channel carries nothing and closes with this process, which ends the replica.
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     },
   )
   const replica = { variant, process: child, url: `http://127.0.0.1:${port}`, measured: new Map<string, number[]>() }

@@ -1,7 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import eventLoopLag from 'prom-client/lib/metrics/eventLoopLag.js'
+import heapSizeAndUsed from 'prom-client/lib/metrics/heapSizeAndUsed.js'
+import heapSpacesSizeAndUsed from 'prom-client/lib/metrics/heapSpacesSizeAndUsed.js'
+import osMemoryHeap from 'prom-client/lib/metrics/osMemoryHeap.js'
+import processCpuTotal from 'prom-client/lib/metrics/processCpuTotal.js'
+import processMaxFileDescriptors from 'prom-client/lib/metrics/processMaxFileDescriptors.js'
+import processOpenFileDescriptors from 'prom-client/lib/metrics/processOpenFileDescriptors.js'
+import processStartTime from 'prom-client/lib/metrics/processStartTime.js'
+import nodeVersion from 'prom-client/lib/metrics/version.js'
 import { fallbacks, type ReadObserver } from '../../data/consistency.ts'
 import type { Mongo } from '../../data/mongo.ts'
 import type { CacheObserver } from '../../data/restaurant-cache.ts'
@@ -35,12 +44,24 @@ const maxChildren = 500
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
+// prom-client's own, but for that of garbage collections, each of which it listens to, at more than all else here costs,
+// and for those of handles, requests and resources, whose gauges are named like counters.
+const processMetrics = [
+  eventLoopLag,
+  heapSizeAndUsed,
+  heapSpacesSizeAndUsed,
+  osMemoryHeap,
+  processCpuTotal,
+  processMaxFileDescriptors,
+  processOpenFileDescriptors,
+  processStartTime,
+  nodeVersion,
+]
+
 export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>): Measurements {
   const registry = new Registry()
   const registers = [registry]
-  collectDefaultMetrics({ register: registry })
-  // Gauges whose names end like those of counters.
-  for (const name of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${name}_total`)
+  for (const collect of processMetrics) collect(registry)
 
   const histogram = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
     childrenOf(new Histogram({ name, help, labelNames, buckets: seconds, registers }), labelNames)
