@@ -13,18 +13,20 @@ import { createTokens } from '../data/tokens.ts'
 import { createUsers } from '../data/users.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { ApiConfig } from './config.ts'
+import { describeError } from './logger.ts'
 import { orderRoutes } from './orders/routes.ts'
 import { describeRoutes, servePages } from './plugins/docs.ts'
 import { type Health, reportHealth } from './plugins/health.ts'
 import { refuseOtherMethods } from './plugins/methods.ts'
 import { createMeasurements, serveMetrics } from './plugins/metrics.ts'
 import { createLoginLimit, rateLimitPlugin } from './plugins/rate-limit.ts'
-import { carryCausalTokens, identifyRequests, requestIdOf } from './plugins/request-context.ts'
+import { carryCausalTokens, identifyRequests, logRequest, requestIdOf } from './plugins/request-context.ts'
 import { refuseCrossSite, sessionPlugin } from './plugins/session.ts'
 import { handleProblems, notFound, refuseBroken, refuseUnroutable } from './problem.ts'
 import { restaurantRoutes } from './restaurants/routes.ts'
 import { viewRestaurant } from './restaurants/schema.ts'
 import { sessionRoutes } from './sessions/routes.ts'
+import { traceIdOf } from './trace.ts'
 import { userRoutes } from './users/routes.ts'
 import { validateRequests } from './validation.ts'
 
@@ -61,12 +63,18 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     // While it closes, what is still sent on open connections is answered, not refused: readiness failed long before.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    frameworkErrors: (error, request, reply) => refuseUnroutable(error, request, reply, name),
+    childLoggerFactory: (parent, bindings, options, { headers }) =>
+      parent.child({ ...bindings, traceId: traceIdOf(headers.traceparent) ?? bindings.requestId }, options),
+    frameworkErrors: (error, request, reply) => {
+      refuseUnroutable(error, request, reply, name)
+      measurements.answered(request, reply)
+      logRequest(request, reply)
+    },
     clientErrorHandler: (error, socket) => refuseBroken(error, socket, name),
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   const secrets = config.SESSION_SECRET.split(',')
-  const measurements = createMeasurements()
+  const measurements = createMeasurements(mongo)
   const run = watchRun(redis)
   const tokens = createTokens(redis, run, mongo)
   const consistency = createConsistency(mongo, {
@@ -86,8 +94,12 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   })
   const { restaurants } = cache
   const orders = createOrders(mongo.connection, consistency)
-  const sessions = createSessions(redis, tokens, config.SESSION_TTL_SECONDS, (error) =>
-    app.log.warn({ err: error }, 'a session could not be read'),
+  const sessions = createSessions(
+    redis,
+    tokens,
+    config.SESSION_TTL_SECONDS,
+    (error) => app.log.warn({ cause: describeError(error, false) }, 'a session could not be read'),
+    measurements.sessions,
   )
 
   validateRequests(app)
@@ -113,6 +125,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   const resources: FastifyPluginAsync = async (api) => {
     await api.register(rateLimitPlugin, {
       redis,
+      measurements,
       max: config.RATE_LIMIT_MAX,
       windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
     })
@@ -134,7 +147,9 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     await api.register(sessionRoutes, {
       users,
       sessions,
+      measurements,
       limitLogins: createLoginLimit(api, {
+        measurements,
         max: config.LOGIN_LIMIT_MAX,
         windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
       }),

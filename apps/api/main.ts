@@ -2,18 +2,18 @@ import { lookup, resolvePtr } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import closeWithGrace from 'close-with-grace'
-import { pino } from 'pino'
 import { connectMongo } from '../data/mongo.ts'
 import { connectRedis, redisReady } from '../data/redis.ts'
 import { SettingsError } from '../data/settings.ts'
 import { buildApp } from './app.ts'
 import { type ApiConfig, readConfig } from './config.ts'
+import { createLogger } from './logger.ts'
 
 const config = configOrExit()
 if (process.argv.includes('--check')) process.exit(0)
 
 const name = await ownName(config.NAME)
-const logger = pino({ level: config.LOG_LEVEL, base: { replica: name } })
+const logger = createLogger({ level: config.LOG_LEVEL, name })
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
 }

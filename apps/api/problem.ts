@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { DomainError, type ErrorCode, type FieldError } from '../domain/errors.ts'
+import { describeError } from './logger.ts'
 
 /** The one table of codes and statuses. */
 export const statusOf = {
@@ -47,13 +48,23 @@ export function handleProblems(app: FastifyInstance): void {
     const problem = toDomainError(error)
     request.reader.refused = true
     if (statusOf[problem.code] >= 500) {
-      request.log.error({ err: error }, problem.message)
+      logFailure(request, error, problem)
       // What failed would fail again at the end of the answer, where the session is saved, and no handler is left then.
       request.session = null as unknown as FastifyRequest['session']
     }
     return sendProblem(request, reply, problem)
   })
   app.setNotFoundHandler(notFound)
+}
+
+/** What was foreseen is told in a line: a member that is down gives thousands. */
+function logFailure({ log }: FastifyRequest, error: Error, problem: DomainError): void {
+  if (error instanceof DomainError && error.code === 'unavailable') {
+    const { cause } = error
+    log.warn(cause === undefined ? {} : { cause: describeError(cause, false) }, problem.message)
+  } else {
+    log.error({ err: error }, problem.message)
+  }
 }
 
 export function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {

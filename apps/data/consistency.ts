@@ -27,6 +27,8 @@ export interface ReadOptions {
   readConcern?: { level: 'majority' }
   maxTimeMS: number
   session: ClientSession
+  /** The trace that the request belongs to. */
+  comment?: string
 }
 
 /** A value, and what moments of the set's clock it can be from. */
@@ -40,25 +42,30 @@ export interface Dated<T> {
 
 export interface WriteOptions {
   session: ClientSession
+  /** The trace that the request belongs to. */
+  comment?: string
 }
 
 /** Why a read for showing went to the primary. */
-export type Fallback =
-  | 'behind'
-  | 'waited'
-  | 'slow'
-  | 'lost'
-  | 'failed'
-  | 'token-lost'
-  | 'token-refused'
-  | 'no-secondary'
+export const fallbacks = [
+  'behind',
+  'waited',
+  'slow',
+  'lost',
+  'failed',
+  'token-lost',
+  'token-refused',
+  'no-secondary',
+] as const
+export type Fallback = (typeof fallbacks)[number]
 
 /** Told of every read that reached MongoDB. */
 export interface ReadObserver {
   read(target: 'secondary' | 'primary', freshness: Freshness): void
   waited(seconds: number): void
   fellBack(reason: Fallback): void
-  command(kind: 'read' | 'write', member: string, seconds: number): void
+  /** Also of one that failed, or whose answer came too late to be used. */
+  command(name: string, member: string, seconds: number): void
 }
 
 export interface ConsistencyOptions {
@@ -107,7 +114,7 @@ const hedgeShare = 0.1
 const hedgeReserve = 20
 
 export function createConsistency(
-  mongo: Pick<Mongo, 'connection' | 'members' | 'epoch'>,
+  mongo: Pick<Mongo, 'connection' | 'members' | 'epoch' | 'commandOf'>,
   options: ConsistencyOptions = {},
 ): Consistency {
   const { routing = 'causal', readWaitMs = 50, maxStalenessMs = 2_000, observer } = options
@@ -148,6 +155,7 @@ export function createConsistency(
         ...(freshness === 'latest' || routing === 'causal' ? { readConcern: { level: 'majority' as const } } : {}),
         maxTimeMS: Math.max(1, Math.round(read.maxTimeMs)),
         session,
+        ...commentOf(reader),
       })
       const { operationTime, clusterTime } = session
       if (member && operationTime) members.learn(member.name, fromTimestamp(operationTime))
@@ -157,13 +165,13 @@ export function createConsistency(
           const role = shown?.role ?? 'primary'
           noteRead(`${role} ${shown?.name ?? 'unknown'}`)
           observer?.read(role === 'secondary' ? 'secondary' : 'primary', freshness)
-          observer?.command('read', shown?.name ?? 'unknown', (now() - startedMs) / 1000)
           if (routing === 'causal' && operationTime) reader?.saw(epoch, fromTimestamp(operationTime), clusterTime)
           const from = needs ? later(known, needs) : known
           return { value, from, to: operationTime ? fromTimestamp(operationTime) : from }
         },
       }
     } finally {
+      noteCommand(session, member, startedMs)
       // Ends at the server later, together with others; nothing waits for it.
       void session.endSession()
     }
@@ -354,6 +362,11 @@ export function createConsistency(
     return fallBack('waited')
   }
 
+  function noteCommand(session: ClientSession, member: Member | undefined, startedMs: number): void {
+    const { name = 'unknown' } = member ?? members.latestPrimary() ?? {}
+    observer?.command(mongo.commandOf(session), name, (now() - startedMs) / 1000)
+  }
+
   function noteWait(reader: Reader | undefined, seconds: number): void {
     observer?.waited(seconds)
     if (reader) reader.waitMs += seconds * 1000
@@ -404,12 +417,12 @@ export function createConsistency(
         const startedMs = now()
         let inDoubt = false
         try {
-          return await run({ session })
+          return await run({ session, ...commentOf(currentReader()) })
         } catch (error) {
           inDoubt = isOutage(error)
           throw error
         } finally {
-          observer?.command('write', members.latestPrimary()?.name ?? 'unknown', (now() - startedMs) / 1000)
+          noteCommand(session, undefined, startedMs)
           // Also of a refusal, which tells of what is there. In doubt, the majority may never come to that moment, and
           // whoever had to be shown it could be shown nothing.
           if (session.operationTime && !inDoubt) {
@@ -430,6 +443,10 @@ function furthest(candidates: Member[]): Member | undefined {
 
 function laterOf(a: ClusterTime | undefined, b: ClusterTime | undefined): ClusterTime | undefined {
   return a && b ? later(a, b) : (a ?? b)
+}
+
+function commentOf(reader: Reader | undefined): { comment?: string } {
+  return reader?.traceId === undefined ? {} : { comment: reader.traceId }
 }
 
 function shuffle<T>(items: T[]): T[] {

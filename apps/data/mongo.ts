@@ -1,5 +1,7 @@
-import mongoose, { type Connection } from 'mongoose'
+import mongoose, { type ClientSession, type Connection } from 'mongoose'
+import { watchCommands } from './commands.ts'
 import { heartbeatMs, type Members, watchMembers } from './members.ts'
+import { type Pools, watchPools } from './pools.ts'
 
 export interface MongoOptions {
   /** `mongodb://host:port,…/database?replicaSet=…`, without credentials. */
@@ -20,6 +22,11 @@ export interface MongoOptions {
 export interface Mongo {
   connection: Connection
   members: Members
+  pools: Pools
+  /** Of each pool. */
+  maxPoolSize: number
+  /** MongoDB's name of the command that was sent last in a session. */
+  commandOf(session: ClientSession): string
   /** Names the replica set: what its clock says means nothing to another. */
   epoch: string
   /** Rejects when no member can be read within the selection timeout. */
@@ -37,12 +44,13 @@ const connectTimeoutMs = 2_000
  * @throws the driver's error when no member can be selected in time
  */
 export async function connectMongo(options: MongoOptions): Promise<Mongo> {
+  const maxPoolSize = options.maxPoolSize ?? 50
   const client = new mongoose.mongo.MongoClient(options.url, {
     ...(options.password === undefined
       ? {}
       : { auth: { username: options.user ?? '', password: options.password }, authSource: 'admin' }),
     appName: options.appName,
-    maxPoolSize: options.maxPoolSize ?? 50,
+    maxPoolSize,
     minPoolSize: options.minPoolSize ?? 10,
     socketTimeoutMS: options.socketTimeoutMs ?? 45_000,
     serverSelectionTimeoutMS: options.serverSelectionTimeoutMs ?? 5_000,
@@ -56,6 +64,7 @@ export async function connectMongo(options: MongoOptions): Promise<Mongo> {
     monitorCommands: options.monitorCommands ?? false,
   })
   const members = watchMembers(client)
+  const pools = watchPools(client, members)
   let epoch: string
   try {
     await client.connect()
@@ -70,6 +79,9 @@ export async function connectMongo(options: MongoOptions): Promise<Mongo> {
   return {
     connection,
     members,
+    pools,
+    maxPoolSize,
+    commandOf: watchCommands(connection),
     epoch,
     async ping() {
       await client.db('admin').command({ ping: 1 }, { readPreference: 'primaryPreferred' })

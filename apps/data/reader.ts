@@ -46,6 +46,8 @@ export class Reader {
   /** `cache`, or role and name of members, in the order they were read from. */
   readonly sources = new Set<string>()
   waitMs = 0
+  /** Goes along with every command, so that the log of a member tells whose it was. */
+  traceId: string | undefined
 
   /**
    * Whether nobody waits for the answer any more. Nginx gives up on a replica that is frozen and asks another one; what

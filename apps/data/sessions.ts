@@ -33,6 +33,10 @@ export interface UnknownSession {
   unknown: true
 }
 
+/** Told how long Redis took for an operation on sessions, also for one that failed. */
+export type SessionObserver = (operation: SessionOperation, seconds: number) => void
+export type SessionOperation = 'get' | 'set' | 'destroy' | 'ping' | 'open' | 'list' | 'revoke'
+
 export interface Sessions {
   /** For @fastify/session. */
   store: SessionStore
@@ -94,17 +98,19 @@ export class SessionStore extends RedisStore {
   readonly #redis: Redis
   readonly #tokens: Tokens
   readonly #onError: (error: unknown) => void
+  readonly #timed: Timed
 
-  constructor(redis: Redis, tokens: Tokens, ttlSeconds: number, onError: (error: unknown) => void) {
+  constructor(redis: Redis, tokens: Tokens, ttlSeconds: number, onError: (error: unknown) => void, timed: Timed) {
     super({ client: redis, prefix: sessionPrefix, ttl: ttlSeconds })
     this.#redis = redis
     this.#tokens = tokens
     this.#onError = onError
+    this.#timed = timed
     defineScript(redis, 'saveSession', 'save-session', 2)
   }
 
   override async get(sid: string, callback: Callback<StoredSession | UnknownSession | null> = () => {}) {
-    const found = await this.#find(sid).catch((error): UnknownSession => {
+    const found = await this.#timed('get', () => this.#find(sid)).catch((error): UnknownSession => {
       this.#onError(error)
       const reader = currentReader()
       if (reader) reader.tokenLost = true
@@ -125,7 +131,10 @@ export class SessionStore extends RedisStore {
 
   override async set(sid: string, session: StoredSession, callback: Callback = () => {}) {
     // A session that belongs to nobody has nothing worth keeping.
-    const error = session.userId === undefined ? null : await this.#save(sid, session as SessionData & SessionContent)
+    const error =
+      session.userId === undefined
+        ? null
+        : await this.#timed('set', () => this.#save(sid, session as SessionData & SessionContent))
     callback(error)
   }
 
@@ -147,7 +156,10 @@ export class SessionStore extends RedisStore {
 
   override async destroy(sid: string, callback: Callback = () => {}) {
     const userId = userOf(sid)
-    const error = userId === undefined ? null : await end(this.#redis, userId, [sid]).then(() => null, unavailable)
+    const error =
+      userId === undefined
+        ? null
+        : await this.#timed('destroy', () => end(this.#redis, userId, [sid])).then(() => null, unavailable)
     callback(error)
   }
 
@@ -170,6 +182,19 @@ async function end(redis: Redis, userId: string, sids: string[]): Promise<number
   return removed
 }
 
+type Timed = <T>(operation: SessionOperation, run: () => Promise<T>) => Promise<T>
+
+function timedBy(observer: SessionObserver | undefined): Timed {
+  return async (operation, run) => {
+    const startedMs = performance.now()
+    try {
+      return await run()
+    } finally {
+      observer?.(operation, (performance.now() - startedMs) / 1000)
+    }
+  }
+}
+
 function unavailable(cause: unknown): DomainError {
   return new DomainError('unavailable', 'Sessions cannot be reached right now', { retryAfterSeconds: 1, cause })
 }
@@ -179,7 +204,10 @@ export function createSessions(
   tokens: Tokens,
   ttlSeconds: number,
   onError: (error: unknown) => void = () => {},
+  observer?: SessionObserver,
 ): Sessions {
+  const timed = timedBy(observer)
+
   async function entries(userId: string): Promise<(Entry & { sid: string })[]> {
     const found = await redis.hgetall(indexKey(userId))
     return Object.entries(found)
@@ -203,22 +231,22 @@ export function createSessions(
     return all.filter((entry) => !gone.includes(entry))
   }
 
-  async function translate<T>(run: () => Promise<T>): Promise<T> {
+  async function translate<T>(operation: SessionOperation, run: () => Promise<T>): Promise<T> {
     try {
-      return await run()
+      return await timed(operation, run)
     } catch (error) {
       throw unavailable(error)
     }
   }
 
   return {
-    store: new SessionStore(redis, tokens, ttlSeconds, onError),
+    store: new SessionStore(redis, tokens, ttlSeconds, onError, timed),
     ping: () =>
-      translate(async () => {
+      translate('ping', async () => {
         await redis.ping()
       }),
     open: (sid, content) =>
-      translate(async () => {
+      translate('open', async () => {
         const others = await entries(content.userId)
         refuseAbandoned()
         const repeated = others.filter(({ loginKey }) => loginKey === content.loginKey)
@@ -231,7 +259,7 @@ export function createSessions(
         await redis.hset(indexKey(content.userId), sid, entryOf(content))
       }),
     list: (userId) =>
-      translate(async () =>
+      translate('list', async () =>
         (await alive(userId)).map(({ publicId, device, createdAt, lastSeenAt }) => ({
           id: publicId,
           device,
@@ -240,7 +268,7 @@ export function createSessions(
         })),
       ),
     revoke: (userId, publicId) =>
-      translate(async () => {
+      translate('revoke', async () => {
         const sids = (await entries(userId)).filter((entry) => entry.publicId === publicId).map(({ sid }) => sid)
         return (await end(redis, userId, sids)) > 0
       }),

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { newId, newPublicId } from '../../apps/data/ids.ts'
 import { connectRedis, redisReady, watchRun } from '../../apps/data/redis.ts'
 import { createSessions, maxSessionsPerUser, newSid, type SessionContent } from '../../apps/data/sessions.ts'
-import { createTokens } from '../../apps/data/tokens.ts'
+import { createTokens, type Tokens } from '../../apps/data/tokens.ts'
 import { openRedis, redisForFile, redisOptions } from '../support/api.ts'
 import { benchForFile } from '../support/commands.ts'
 
@@ -13,10 +13,15 @@ const shared = redisForFile()
 const day = 86_400
 const someUser = () => newId().toHexString()
 
+let tokens: Tokens
+beforeAll(() => {
+  tokens = createTokens(shared.redis, shared.run, bench.mongo)
+})
+
 /** The store behind callbacks, as @fastify/session calls it. */
 function createStore(ttlSeconds = day, client = shared.redis, onError = (_error: unknown) => {}) {
-  const tokens = createTokens(client, client === shared.redis ? shared.run : watchRun(client), bench.mongo)
-  const sessions = createSessions(client, tokens, ttlSeconds, onError)
+  const own = client === shared.redis ? tokens : createTokens(client, watchRun(client), bench.mongo)
+  const sessions = createSessions(client, own, ttlSeconds, onError)
   const { store } = sessions
   const call = <T>(run: (callback: (error: unknown, result?: T) => void) => unknown) =>
     new Promise<T | undefined>((resolve, reject) => {

@@ -1,6 +1,5 @@
 // What other parts of the project are going to export. Once they do, this file goes, and rules.test.ts takes
 // - the thresholds from apps/ops/thresholds.ts,
-// - the metrics of replicas from createMeasurements() alone,
 // - the metrics of ops from apps/ops/exposition.ts.
 
 export const thresholds: readonly { id: string; threshold: number; side: 'above' | 'below' }[] = [
@@ -15,23 +14,6 @@ export const thresholds: readonly { id: string; threshold: number; side: 'above'
   { id: 'pool', threshold: 0.8, side: 'above' },
   { id: 'member-down', threshold: 0, side: 'above' },
   { id: 'regions', threshold: 0.2, side: 'above' },
-]
-
-const histograms = [
-  'brigade_mongo_command_duration_seconds',
-  'brigade_mongo_pool_wait_seconds',
-  'brigade_session_store_duration_seconds',
-]
-
-export const replicaMetrics = [
-  ...histograms.flatMap((name) => ['_bucket', '_sum', '_count'].map((part) => name + part)),
-  'brigade_http_requests_in_flight',
-  'brigade_http_connections',
-  'brigade_eventloop_utilization',
-  'brigade_mongo_pool_connections',
-  'brigade_mongo_pool_max_connections',
-  'brigade_rate_limited_requests_total',
-  'brigade_login_failures_total',
 ]
 
 export const opsMetrics = [

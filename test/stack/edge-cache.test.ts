@@ -558,7 +558,7 @@ describe('what is not for everybody', () => {
     expect([own, other].map(({ headers }) => headers['x-served-by'])).toEqual(['app-1', 'app-1'])
     await waitFor('the log', 5_000, async () => (await nginx.log()).filter((line) => line.path === path).length === 2)
     const lines = (await nginx.log()).filter((line) => line.path === path)
-    expect(lines.map(({ cache, served_by, request_id }) => [cache, served_by, request_id]).sort()).toEqual([
+    expect(lines.map(({ cache, replica, requestId }) => [cache, replica, requestId]).sort()).toEqual([
       ['HIT', 'app-1', other.headers['x-request-id']],
       ['MISS', 'app-1', own.headers['x-request-id']],
     ])

@@ -188,6 +188,42 @@ describe('a request that is passed on', () => {
     ])
   })
 
+  test('goes on with the trace that the client is in, and begins one after what is none', async () => {
+    const trace = '4bf92f3577b34da6a3ce929d0e0e4736'
+    const span = '00f067aa0ba902b7'
+    const passedOn = async (traceparent: string) => {
+      for (const { requests } of standIns) requests.length = 0
+      await fetch(`${nginx.url}/api/traced`, { headers: { traceparent, tracestate: 'a=b' } })
+      const { headers } = received()[0] as StandIn['requests'][number]
+      return headers
+    }
+    for (const good of [`00-${trace}-${span}-01`, `00-${trace}-${span}-00`, `01-${trace}-${span}-01-what`]) {
+      expect(await passedOn(good)).toMatchObject({ traceparent: good, tracestate: 'a=b' })
+    }
+    const bad = [
+      'x',
+      `00-${trace}-${span}`,
+      `00-${trace}-${span}-01-what`,
+      `01-${trace}-${span}-01what`,
+      `ff-${trace}-${span}-01`,
+      `00-${trace.toUpperCase()}-${span}-01`,
+      `00-${'0'.repeat(32)}-${span}-01`,
+      `00-${trace}-${'0'.repeat(16)}-01`,
+    ]
+    for (const traceparent of bad) {
+      const headers = await passedOn(traceparent)
+      const id = String(headers['x-request-id'])
+      expect(headers.traceparent).toBe(`00-${id}-${id.slice(0, 16)}-00`)
+      expect(headers).not.toHaveProperty('tracestate')
+    }
+    await waitFor('the log to be written', 10_000, async () => {
+      return (await nginx.log()).filter(({ path }) => path === '/api/traced').length === 3 + bad.length
+    })
+    const lines = (await nginx.log()).filter(({ path }) => path === '/api/traced')
+    expect(lines.filter(({ traceId }) => traceId === trace)).toHaveLength(3)
+    expect(lines.filter(({ traceId, requestId }) => traceId === requestId)).toHaveLength(bad.length)
+  })
+
   test('loses headers with names that could be taken for others', async () => {
     await sendRaw(nginx.port, 'GET /api/echo HTTP/1.1\r\nHost: a\r\nX_Real_IP: 203.0.113.7\r\n\r\n')
     expect(received()[0]?.rawHeaders.join()).not.toContain('203.0.113.7')
@@ -543,22 +579,24 @@ test('the log has every request as JSON, the way it came, without what was searc
     return lines.length === 2
   })
   const log = await nginx.log()
-  expect(log.find(({ request_id }) => request_id === id)).toEqual({
+  expect(log.find(({ requestId }) => requestId === id)).toEqual({
     time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/),
-    request_id: id,
-    remote_addr: '127.0.0.1',
+    requestId: id,
+    traceId: id,
+    remoteAddress: '127.0.0.1',
     method: 'DELETE',
     path: '/api/logged',
     status: 200,
     bytes: expect.any(Number),
-    request_time: expect.any(Number),
+    durationMs: expect.any(Number),
     cache: '',
-    served_by: '',
-    upstream_addr: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
-    upstream_status: '200',
-    upstream_connect_time: expect.stringMatching(/^\d+\.\d+$/),
-    upstream_header_time: expect.stringMatching(/^\d+\.\d+$/),
-    upstream_response_time: expect.stringMatching(/^\d+\.\d+$/),
+    replica: '',
+    readFrom: '',
+    upstreamAddress: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+    upstreamStatus: '200',
+    upstreamConnectSeconds: expect.stringMatching(/^\d+\.\d+$/),
+    upstreamHeaderSeconds: expect.stringMatching(/^\d+\.\d+$/),
+    upstreamResponseSeconds: expect.stringMatching(/^\d+\.\d+$/),
   })
   expect(log.find(({ method }) => method === 'PROPFIND')).toMatchObject({ path: '/api/"quoted"', status: 405 })
   expect(JSON.stringify(log)).not.toContain('secret')

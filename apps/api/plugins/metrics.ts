@@ -1,95 +1,250 @@
-import type { FastifyInstance } from 'fastify'
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
-import type { ReadObserver } from '../../data/consistency.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { performance } from 'node:perf_hooks'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import eventLoopLag from 'prom-client/lib/metrics/eventLoopLag.js'
+import heapSizeAndUsed from 'prom-client/lib/metrics/heapSizeAndUsed.js'
+import heapSpacesSizeAndUsed from 'prom-client/lib/metrics/heapSpacesSizeAndUsed.js'
+import osMemoryHeap from 'prom-client/lib/metrics/osMemoryHeap.js'
+import processCpuTotal from 'prom-client/lib/metrics/processCpuTotal.js'
+import processMaxFileDescriptors from 'prom-client/lib/metrics/processMaxFileDescriptors.js'
+import processOpenFileDescriptors from 'prom-client/lib/metrics/processOpenFileDescriptors.js'
+import processStartTime from 'prom-client/lib/metrics/processStartTime.js'
+import nodeVersion from 'prom-client/lib/metrics/version.js'
+import { fallbacks, type ReadObserver } from '../../data/consistency.ts'
+import type { Mongo } from '../../data/mongo.ts'
 import type { CacheObserver } from '../../data/restaurant-cache.ts'
+import type { SessionObserver } from '../../data/sessions.ts'
+
+/** The limits that requests run into. */
+export const limits = ['requests', 'logins_of_address', 'logins_of_account'] as const
+export type Limit = (typeof limits)[number]
 
 /** What a replica counts, in Prometheus's format. */
 export interface Measurements {
   registry: Registry
-  request(method: string, route: string, status: number, seconds: number): void
+  answered(request: FastifyRequest, reply: FastifyReply): void
   reads: ReadObserver
   cache: CacheObserver
+  sessions: SessionObserver
   /** A causal token that was made up, or belongs to another database. */
   ignoredToken(): void
+  limited(limit: Limit): void
+  loginFailed(): void
+  close(): void
 }
 
-// From 1 ms, since a cached answer takes less than the lowest bucket of most examples.
-const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+// From what a cached answer takes to what no client waits for. No bucket ends beyond 5/3 of where it begins, so that a
+// quantile that is interpolated within one is never further off than that.
+const steps = [1, 1.5, 2, 3, 5, 7]
+const seconds = [0.0005, ...[-3, -2, -1, 0].flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`))), 10]
 
-export function createMeasurements(): Measurements {
+// Of one metric, whatever its labels are made from. There are 25 routes, with ten answers at the most.
+const maxChildren = 500
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+// prom-client's own, but for that of garbage collections, each of which it listens to, at more than all else here costs,
+// and for those of handles, requests and resources, whose gauges are named like counters.
+const processMetrics = [
+  eventLoopLag,
+  heapSizeAndUsed,
+  heapSpacesSizeAndUsed,
+  osMemoryHeap,
+  processCpuTotal,
+  processMaxFileDescriptors,
+  processOpenFileDescriptors,
+  processStartTime,
+  nodeVersion,
+]
+
+export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>): Measurements {
   const registry = new Registry()
   const registers = [registry]
-  collectDefaultMetrics({ register: registry })
-  const requests = new Histogram({
-    name: 'http_request_duration_seconds',
-    help: 'Time from the first byte of a request to the last of its answer',
-    labelNames: ['method', 'route', 'status_code'],
-    buckets,
-    registers,
-  })
-  const reads = new Counter({
-    name: 'brigade_reads_total',
-    help: 'Reads for requests by where they were served from',
-    labelNames: ['target'],
-    registers,
-  })
-  const waits = new Histogram({
-    name: 'brigade_read_wait_seconds',
-    help: 'Time that reads waited for a secondary to catch up or to answer',
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
-    registers,
-  })
-  const fallbacks = new Counter({
-    name: 'brigade_read_fallbacks_total',
-    help: 'Reads for showing that went to the primary, by reason',
-    labelNames: ['reason'],
-    registers,
-  })
-  const commands = new Histogram({
-    name: 'brigade_mongo_operation_duration_seconds',
-    help: 'Time of an operation of a store, by kind and member',
-    labelNames: ['kind', 'member'],
-    buckets,
-    registers,
-  })
-  const cache = new Counter({
-    name: 'brigade_cache_lookups_total',
-    help: 'Look-ups in a cache by layer and outcome; `refused` is an entry that a write had made old',
-    labelNames: ['layer', 'outcome'],
-    registers,
-  })
-  const ignored = new Counter({
-    name: 'brigade_causal_tokens_ignored_total',
-    help: 'Causal tokens of clients that nobody sealed, or that belong to another database',
-    registers,
-  })
+  for (const collect of processMetrics) collect(registry)
+
+  const histogram = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    childrenOf(new Histogram({ name, help, labelNames, buckets: seconds, registers }), labelNames)
+  const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    childrenOf(new Counter({ name, help, labelNames, registers }), labelNames)
+
+  const requests = histogram(
+    'http_request_duration_seconds',
+    'Time from the first byte of a request to the last of its answer',
+    'method',
+    'route',
+    'status_code',
+  )
+  const reads = counter('brigade_reads_total', 'Reads for requests by where they were served from', 'target')
+  const waits = histogram(
+    'brigade_read_wait_seconds',
+    'Time that reads waited for a secondary to catch up or to answer',
+  )
+  const fellBack = counter(
+    'brigade_read_fallbacks_total',
+    'Reads for showing that went to the primary, by reason',
+    'reason',
+  )
+  const commands = histogram(
+    'brigade_mongo_command_duration_seconds',
+    'Time until a command of a store was answered, the wait for its connection included',
+    'command',
+    'member',
+  )
+  const poolWaits = histogram(
+    'brigade_mongo_pool_wait_seconds',
+    'Time that commands waited for a connection, to within a millisecond',
+    'member',
+  )
+  const lookups = counter(
+    'brigade_cache_lookups_total',
+    'Look-ups in a cache by layer and outcome; `refused` is an entry that a write had made old',
+    'layer',
+    'outcome',
+  )
+  const store = histogram('brigade_session_store_duration_seconds', 'Time of an operation on sessions', 'operation')
+  const ignored = counter(
+    'brigade_causal_tokens_ignored_total',
+    'Causal tokens of clients that nobody sealed, or that belong to another database',
+  )
+  const limited = counter('brigade_rate_limited_requests_total', 'Requests refused by a limit', 'limit')
+  const failures = counter('brigade_login_failures_total', 'Log-ins with an unknown e-mail or a wrong password')
+  gaugesOf(mongo, registers)
+  const forgetPools = mongo.pools.onWaited((member, waited) => poolWaits(member).observe(waited))
+
+  // From the start, so that the first of a kind shows in a rate.
+  for (const target of ['cache', 'secondary', 'primary']) reads(target).inc(0)
+  for (const reason of fallbacks) fellBack(reason).inc(0)
+  for (const limit of limits) limited(limit).inc(0)
+
   return {
     registry,
-    request: (method, route, status, seconds) => requests.observe({ method, route, status_code: status }, seconds),
+    answered(request, reply) {
+      // The pattern, never the URL: unknown paths all count as one.
+      const route = request.routeOptions.url ?? 'unknown'
+      const method = methods.has(request.method) ? request.method : 'other'
+      requests(method, route, reply.statusCode).observe(reply.elapsedTime / 1000)
+    },
     reads: {
-      read: (target) => reads.inc({ target }),
-      waited: (seconds) => waits.observe(seconds),
-      fellBack: (reason) => fallbacks.inc({ reason }),
-      command: (kind, member, seconds) => commands.observe({ kind, member }, seconds),
+      read: (target) => reads(target).inc(),
+      waited: (waited) => waits().observe(waited),
+      fellBack: (reason) => fellBack(reason).inc(),
+      command: (name, member, elapsed) => commands(name, member).observe(elapsed),
     },
     cache: {
       looked(outcome) {
-        cache.inc({ layer: 'redis', outcome })
-        if (outcome === 'hit') reads.inc({ target: 'cache' })
+        lookups('redis', outcome).inc()
+        if (outcome === 'hit') reads('cache').inc()
       },
     },
-    ignoredToken: () => ignored.inc(),
+    sessions: (operation, elapsed) => store(operation).observe(elapsed),
+    ignoredToken: () => ignored().inc(),
+    limited: (limit) => limited(limit).inc(),
+    loginFailed: () => failures().inc(),
+    close() {
+      forgetPools()
+      registry.clear()
+    },
   }
 }
 
-/** `/metrics`: every request by method, route pattern and status, where reads went, and what Node tells of itself. */
-export function serveMetrics(app: FastifyInstance, { registry, request: observe }: Measurements): void {
-  app.addHook('onResponse', async (request, reply) => {
-    // The pattern, never the URL: unknown paths all count as one.
-    observe(request.method, request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime / 1000)
+type LabelValue = string | number
+
+/**
+ * The children of a metric by the values of its labels, in their order. Each is resolved once, which halves the cost of
+ * counting. There are never more than {@link maxChildren}: what comes after them all counts as `other`.
+ */
+function childrenOf<Child>(
+  metric: { labels(...values: string[]): Child },
+  labelNames: string[],
+): (...values: LabelValue[]) => Child {
+  const children = new Map<string, Child>()
+  const others = labelNames.map(() => 'other')
+  return (...values) => {
+    const key = values.join(' ')
+    const known = children.get(key)
+    if (known) return known
+    if (children.size >= maxChildren) return metric.labels(...others)
+    const child = metric.labels(...values.map(String))
+    children.set(key, child)
+    return child
+  }
+}
+
+function gaugesOf({ pools, maxPoolSize }: Pick<Mongo, 'pools' | 'maxPoolSize'>, registers: Registry[]): void {
+  new Gauge({
+    name: 'brigade_mongo_pool_connections',
+    help: 'Connections to a member, those of them in use, and commands that wait for one',
+    labelNames: ['member', 'state'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { member, open, inUse, waiting } of pools.all()) {
+        this.set({ member, state: 'open' }, open)
+        this.set({ member, state: 'in_use' }, inUse)
+        this.set({ member, state: 'waiting' }, waiting)
+      }
+    },
   })
-  app.get('/metrics', { schema: { hide: true }, logLevel: 'silent' }, async (_request, reply) => {
+  new Gauge({
+    name: 'brigade_mongo_pool_max_connections',
+    help: 'Connections to each member at the most',
+    registers,
+  }).set(maxPoolSize)
+  let from = performance.eventLoopUtilization()
+  let fromMs = performance.now()
+  new Gauge({
+    name: 'brigade_eventloop_utilization',
+    help: 'Share of the last second or more in which the event loop was not idle',
+    registers,
+    collect() {
+      // Several may ask, and none may leave so little time to the next that it says nothing.
+      if (performance.now() - fromMs < 1_000) return
+      const until = performance.eventLoopUtilization()
+      this.set(performance.eventLoopUtilization(until, from).utilization)
+      from = until
+      fromMs = performance.now()
+    },
+  })
+}
+
+/** `/metrics`: every request by method, route pattern and status, where reads went, and what Node tells of itself. */
+export function serveMetrics(app: FastifyInstance, measurements: Measurements): void {
+  const { registry } = measurements
+  const registers = [registry]
+  let inFlight = 0
+  app.server.on('request', ({ url }: IncomingMessage, response: ServerResponse) => {
+    if (url === metricsPath) return
+    inFlight++
+    // Also of an answer that never comes to its end.
+    response.once('close', () => inFlight--)
+  })
+  new Gauge({
+    name: 'brigade_http_requests_in_flight',
+    help: 'Requests that are being answered, but for this one',
+    registers,
+    collect() {
+      this.set(inFlight)
+    },
+  })
+  new Gauge({
+    name: 'brigade_http_connections',
+    help: 'Open connections of clients, in use or idle',
+    registers,
+    async collect() {
+      this.set(
+        await new Promise<number>((resolve) => app.server.getConnections((_error, count) => resolve(count ?? 0))),
+      )
+    },
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    measurements.answered(request, reply)
+    done()
+  })
+  app.get(metricsPath, { schema: { hide: true }, logLevel: 'silent' }, async (_request, reply) => {
     return reply.type(registry.contentType).send(await registry.metrics())
   })
-  app.addHook('onClose', async () => registry.clear())
+  app.addHook('onClose', async () => measurements.close())
 }
+
+const metricsPath = '/metrics'

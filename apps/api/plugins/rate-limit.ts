@@ -6,9 +6,11 @@ import fp from 'fastify-plugin'
 import type { RedisClient } from '../../data/redis.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { normalizeEmail } from '../../domain/user.ts'
+import type { Limit, Measurements } from './metrics.ts'
 
 export interface RateLimitPluginOptions {
   redis: RedisClient
+  measurements: Pick<Measurements, 'limited'>
   max: number
   windowSeconds: number
 }
@@ -42,13 +44,14 @@ function sharedStore(redis: RedisClient): new (options: FastifyRateLimitOptions)
 }
 
 /** One limit per client address for all requests to the scope, with the headers of both drafts of the IETF. */
-export const rateLimitPlugin = fp<RateLimitPluginOptions>(async (app, { redis, max, windowSeconds }) => {
+export const rateLimitPlugin = fp<RateLimitPluginOptions>(async (app, { redis, measurements, max, windowSeconds }) => {
   await app.register(rateLimit, {
     global: false,
     max,
     timeWindow: windowSeconds * 1000,
     store: sharedStore(redis),
     enableDraftSpec: true,
+    onExceeded: () => measurements.limited('requests'),
     errorResponseBuilder: (_request, { ttl }) => exceeded(Math.ceil(ttl / 1000)),
   })
   // Before all that can refuse a request: what is refused counts too, and what exceeds the limit costs nothing more.
@@ -70,7 +73,7 @@ function exceeded(retryAfterSeconds: number): DomainError {
  * nobody who logs in from elsewhere. Call it before the password is looked at.
  * @throws DomainError `rate_limited`
  */
-export function createLoginLimit(app: FastifyInstance, options: { max: number; windowSeconds: number }) {
+export function createLoginLimit(app: FastifyInstance, options: Omit<RateLimitPluginOptions, 'redis'>) {
   const timeWindow = options.windowSeconds * 1000
   const perAddress = app.createRateLimit({
     max: options.max * accountsPerAddress,
@@ -85,10 +88,16 @@ export function createLoginLimit(app: FastifyInstance, options: { max: number; w
       return `login:${rateLimit.normalizeIP(request.ip)}:${normalizeEmail(email)}`
     },
   })
+  const limits = [
+    ['logins_of_address', perAddress],
+    ['logins_of_account', perAccount],
+  ] as const satisfies [Limit, unknown][]
   return async (request: FastifyRequest): Promise<void> => {
-    for (const limit of [perAddress, perAccount]) {
+    for (const [name, limit] of limits) {
       const state = await limit(request)
-      if (!state.isAllowed && state.isExceeded) throw exceeded(state.ttlInSeconds)
+      if (state.isAllowed || !state.isExceeded) continue
+      options.measurements.limited(name)
+      throw exceeded(state.ttlInSeconds)
     }
   }
 }

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Reader, readAs } from '../../data/reader.ts'
 import { sealToken, type Tokens, unsealToken } from '../../data/tokens.ts'
+import { traceIdOf } from '../trace.ts'
 import type { Measurements } from './metrics.ts'
 
 declare module 'fastify' {
@@ -15,7 +16,8 @@ declare module 'fastify' {
   }
 }
 
-const requestId = /^[0-9a-f]{32}$/
+// Not only zeros, since it is the id of a trace too where a request comes without one.
+const requestId = /^(?!0{32})[0-9a-f]{32}$/
 
 /** The id that Nginx gave to the request and keeps over its tries, or a new one. */
 export function requestIdOf(headers: Record<string, string | string[] | undefined>): string {
@@ -33,6 +35,7 @@ export function identifyRequests(app: FastifyInstance, name: string): void {
     reply.header('x-request-id', request.id)
     reply.header('x-served-by', name)
     request.reader = new Reader()
+    request.reader.traceId = traceIdOf(request.headers.traceparent) ?? request.id
     request.reader.isAbandoned = () => reply.raw.destroyed
     readAs(request.reader, done)
   })
@@ -40,16 +43,20 @@ export function identifyRequests(app: FastifyInstance, name: string): void {
     if (reader.sources.size > 0) reply.header('x-read-from', readFrom(reader))
     if (reader.waitMs > 0) reply.header('x-read-wait-ms', reader.waitMs.toFixed(1))
   })
-  app.addHook('onResponse', async (request, reply) => {
-    const { reader } = request
-    request.log.info({
-      method: request.method,
-      route: request.routeOptions.url ?? 'unknown',
-      status: reply.statusCode,
-      durationMs: Math.round(reply.elapsedTime * 1000) / 1000,
-      ...(reader.userId === undefined ? {} : { userId: reader.userId }),
-      ...(reader.sources.size > 0 ? { readFrom: readFrom(reader) } : {}),
-    })
+  app.addHook('onResponse', async (request, reply) => logRequest(request, reply))
+}
+
+/** The line of the log for a request; README.md of Nginx has its fields. */
+export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
+  // There is none yet where a request was refused before anything else.
+  const reader = request.reader as Reader | undefined
+  request.log.info({
+    method: request.method,
+    route: request.routeOptions.url ?? 'unknown',
+    status: reply.statusCode,
+    durationMs: Math.round(reply.elapsedTime * 1000) / 1000,
+    ...(reader?.userId === undefined ? {} : { userId: reader.userId }),
+    ...(reader && reader.sources.size > 0 ? { readFrom: readFrom(reader) } : {}),
   })
 }
 

@@ -5,6 +5,7 @@ import type { Sessions } from '../../data/sessions.ts'
 import type { Users } from '../../data/users.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { verifyPassword } from '../../domain/password.ts'
+import type { Measurements } from '../plugins/metrics.ts'
 import { beginSession, currentUserId, requireSession, sessionCookie } from '../plugins/session.ts'
 import { bySession, IdParams, SliceOf } from '../schema.ts'
 import { viewUser } from '../users/schema.ts'
@@ -14,11 +15,12 @@ export interface SessionRoutesOptions {
   users: Users
   sessions: Sessions
   limitLogins: (request: FastifyRequest) => Promise<void>
+  measurements: Pick<Measurements, 'loginFailed'>
 }
 
 export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = async (
   app,
-  { users, sessions, limitLogins },
+  { users, sessions, limitLogins, measurements },
 ) => {
   app.post(
     '/sessions',
@@ -36,6 +38,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
       await limitLogins(request)
       const found = await users.findForLogin(request.body.email)
       if (!(await verifyPassword(request.body.password, found?.passwordHash)) || !found) {
+        measurements.loginFailed()
         throw new DomainError('unauthenticated', 'The e-mail address or the password is wrong')
       }
       const { publicId, device, createdAt, lastSeenAt } = await beginSession(request, sessions, found.user.id)
