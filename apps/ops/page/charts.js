@@ -10,11 +10,11 @@ import { colour } from './theme.js'
 /** @typedef {import('./panels.js').Panel} Panel */
 /** @typedef {import('./panels.js').Line} Line */
 
-const plotHeightPx = 124
+const plotHeightPx = 126
 const colourCount = 6
 // Colour is never the only difference between two lines of a chart.
 const dashes = [[], [7, 3], [2, 2.5], [9, 3, 2, 3], [4, 2], [12, 3]]
-const font = '10.5px system-ui, sans-serif'
+const font = '11px system-ui, sans-serif'
 
 /** @param {number} place */
 const strokeName = (place) => `--series-${(place % colourCount) + 1}`
@@ -55,19 +55,19 @@ function linesOf(panel, window) {
  */
 function createChart(panel, facts, onTable) {
   const titleId = `chart-${panel.id}`
-  const time = html('span', { class: 'chart-time' })
   const aside = html('span', { class: 'chart-aside' })
   const tableButton = html('button', { type: 'button', class: 'quiet', 'aria-haspopup': 'dialog' }, 'Table')
   tableButton.setAttribute('aria-label', `Table of ${panel.title}`)
   tableButton.addEventListener('click', () => onTable(panel))
   const title = html('h3', { id: titleId }, panel.title)
-  if (panel.unit) title.append(' ', html('span', { class: 'unit' }, panel.unit))
+  // The unit, or under the cursor the time of the values.
+  const note = html('span', { class: 'unit' }, panel.unit ?? '')
   const legend = html('ul', { class: 'legend', 'aria-label': `${panel.title}: latest values` })
   const plot = html('div', { class: 'plot', role: 'img' })
   const card = html(
     'section',
     { class: 'card chart', 'aria-labelledby': titleId },
-    html('header', {}, title, time, aside, tableButton),
+    html('header', {}, title, note, aside, tableButton),
     legend,
     plot,
   )
@@ -129,8 +129,8 @@ function createChart(panel, facts, onTable) {
           {
             ...axis,
             grid: { show: false },
-            size: 18,
-            gap: 2,
+            size: 22,
+            gap: 5,
             space: 42,
             values: (_self, splits, _axis, _space, stepMs) =>
               splits.map((timeMs) => (stepMs < 60_000 ? clock(timeMs) : clock(timeMs).slice(0, 5))),
@@ -180,7 +180,7 @@ function createChart(panel, facts, onTable) {
       setText(value, panel.format(shown.values(series)[at]) + more)
     }
     const hoveredMs = hovered === null || hovered === undefined ? undefined : shown.timesMs[hovered]
-    setText(time, hoveredMs === undefined ? '' : clock(hoveredMs))
+    setText(note, hoveredMs === undefined ? (panel.unit ?? '') : clock(hoveredMs))
     if (panel.aside) {
       setText(aside, panel.aside.tell(shown.values(panel.aside.series)[at]))
     }

@@ -27,7 +27,7 @@ export function watchFreshness(stateOf, retry) {
     }
     const old = ageMs === undefined ? 'No data yet' : `Data is ${age(ageMs)} old`
     if (!connected) {
-      const next = retryInMs === undefined ? 'trying again' : `next try in ${age(retryInMs)}`
+      const next = retryInMs === undefined ? 'trying again' : `next try in ${age(Math.max(retryInMs, 1000))}`
       return { kind: 'lost', sign: '✕', text: `Connection lost. ${old}, ${next}`, spoken: 'Connection lost' }
     }
     if (ageMs === undefined || ageMs < oldAfterMs) return { kind: 'live', sign: '●', text: 'Live', spoken: 'Live' }

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{ id: string, x: number, y: number, width: number, height: number, node?: Node }} Box
- * @typedef {{ id: string, path: string, share?: number, kind: 'requests' | 'data' | 'replication', down: boolean }} Link
+ * @typedef {{ id: string, path: string, share: number, kind: 'requests' | 'data' | 'replication', down: boolean }} Link
  * @typedef {{ width: number, height: number, boxes: Box[], links: Link[] }} Layout
  */
 
@@ -16,63 +16,31 @@ const leastHeightPx = 300
 const leftOf = ({ x, y, height }) => ({ x, y: y + height / 2 })
 /** @param {Box} box @returns {Point} */
 const rightOf = ({ x, y, width, height }) => ({ x: x + width, y: y + height / 2 })
-/** @param {Box} box @returns {Point} */
-const topOf = ({ x, y, width }) => ({ x: x + width / 2, y })
-/** @param {Box} box @returns {Point} */
-const bottomOf = ({ x, y, width, height }) => ({ x: x + width / 2, y: y + height })
 
-/** @param {Point} from @param {Point} to @param {boolean} upright */
-function curve(from, to, upright) {
-  const [middleX, middleY] = [(from.x + to.x) / 2, (from.y + to.y) / 2]
-  const bend = upright ? `${from.x} ${middleY} ${to.x} ${middleY}` : `${middleX} ${from.y} ${middleX} ${to.y}`
-  return `M ${from.x} ${from.y} C ${bend} ${to.x} ${to.y}`
+/** @param {Point} from @param {Point} to */
+function curve(from, to) {
+  const middle = (from.x + to.x) / 2
+  return `M ${from.x} ${from.y} C ${middle} ${from.y} ${middle} ${to.y} ${to.x} ${to.y}`
 }
 
-/** @param {Node} node */
-const isDown = ({ health }) => health === 'down'
+/** @param {Point} from @param {Point} to */
+const straight = (from, to) => `M ${from.x} ${from.y} L ${to.x} ${to.y}`
+
+/** @param {Box} box */
+const isDown = ({ node }) => node?.health === 'down'
+
+/** @param {Box} box */
+const shareOf = ({ node }) => node?.share ?? 0
 
 /**
- * Links of all boxes, the same in both directions of reading: clients, Nginx, replicas, one joint, data.
- * @param {{ clients: Box, proxies: Box[], apps: Box[], data: Box[], joint: Point, upright: boolean }} parts
- * @returns {Link[]}
+ * @param {Link['kind']} kind
+ * @param {string} id
+ * @param {string} path
+ * @param {number} share
+ * @param {boolean} down
+ * @returns {Link}
  */
-function linksOf({ clients, proxies, apps, data, joint, upright }) {
-  const [start, end] = upright ? [topOf, bottomOf] : [leftOf, rightOf]
-  /** @param {Box} box */
-  const down = ({ node }) => node !== undefined && isDown(node)
-  return [
-    ...proxies.map((proxy) => ({
-      id: `clients>${proxy.id}`,
-      path: curve(end(clients), start(proxy), upright),
-      share: 1 / proxies.length,
-      kind: /** @type {const} */ ('requests'),
-      down: down(proxy),
-    })),
-    ...apps.flatMap((app) =>
-      proxies.map((proxy) => ({
-        id: `${proxy.id}>${app.id}`,
-        path: curve(end(proxy), start(app), upright),
-        share: app.node?.share ?? 0,
-        kind: /** @type {const} */ ('requests'),
-        down: down(app),
-      })),
-    ),
-    ...(data.length === 0 ? [] : apps).map((app) => ({
-      id: `${app.id}>data`,
-      path: curve(end(app), joint, upright),
-      share: 0,
-      kind: /** @type {const} */ ('data'),
-      down: down(app),
-    })),
-    ...data.map((box) => ({
-      id: `data>${box.id}`,
-      path: curve(joint, start(box), upright),
-      share: box.node?.share ?? 0,
-      kind: /** @type {const} */ ('data'),
-      down: down(box),
-    })),
-  ]
-}
+const link = (kind, id, path, share, down) => ({ kind, id, path, share, down })
 
 /**
  * Where each process stands in a picture of this width: from left to right where there is room, else from top to bottom.
@@ -129,7 +97,18 @@ function sideways({ proxies, apps, data, others }, width) {
     width: 150,
     height: boxHeight,
   }))
-  const links = linksOf({ ...boxes, joint, upright: false })
+  const links = [
+    ...boxes.proxies.map((proxy) =>
+      link('requests', `>${proxy.id}`, curve(rightOf(clients), leftOf(proxy)), 1 / proxies.length, isDown(proxy)),
+    ),
+    ...boxes.apps.flatMap((app) => [
+      ...boxes.proxies.map((proxy) =>
+        link('requests', `${proxy.id}>${app.id}`, curve(rightOf(proxy), leftOf(app)), shareOf(app), isDown(app)),
+      ),
+      link('data', `${app.id}>`, curve(rightOf(app), joint), 0, isDown(app)),
+    ]),
+    ...boxes.data.map((box) => link('data', `>${box.id}`, curve(joint, leftOf(box)), shareOf(box), isDown(box))),
+  ]
   return {
     width,
     height,
@@ -147,49 +126,61 @@ function replication(data) {
     .filter((box) => box !== primary && box.node?.kind === 'mongod')
     .map((box) => {
       const to = rightOf(box)
-      return {
-        id: `replication>${box.id}`,
-        path: `M ${from.x} ${from.y} h 6 q 7 0 7 ${to.y > from.y ? 7 : -7} V ${to.y + (to.y > from.y ? -7 : 7)} q 0 ${to.y > from.y ? 7 : -7} -7 ${to.y > from.y ? 7 : -7} h -5`,
-        kind: /** @type {const} */ ('replication'),
-        down: box.node !== undefined && isDown(box.node),
-      }
+      const turn = to.y > from.y ? 7 : -7
+      const path = `M ${from.x} ${from.y} h 6 q 7 0 7 ${turn} V ${to.y - turn} q 0 ${turn} -7 ${turn} h -5`
+      return link('replication', `replication>${box.id}`, path, 0, isDown(box))
     })
 }
 
-/** @param {Parts} parts @param {number} width @returns {Layout} */
+/**
+ * Rows of two at both sides of a trunk, which the processes hang on.
+ * @param {Parts} parts
+ * @param {number} width
+ * @returns {Layout}
+ */
 function upright({ proxies, apps, data, others }, width) {
   const boxHeight = 58
-  const levelGap = 34
-  let y = 0
+  const trunkPx = 32
+  const boxWidth = (width - trunkPx) / 2
+  const trunkX = width / 2
+  const clients = { id: 'clients', x: trunkX - 60, y: 0, width: 120, height: 40 }
+  let y = clients.height + 20
 
-  /** Rows of two. @param {Node[]} level @returns {Box[]} */
+  /** @param {Node[]} level @returns {Box[]} */
   const rows = (level) => {
-    const boxWidth = (width - gapPx) / 2
-    const boxes = level.map((node, at) => {
-      const alone = at === level.length - 1 && at % 2 === 0
-      return {
-        id: node.id,
-        node,
-        x: alone ? (width - boxWidth) / 2 : (at % 2) * (boxWidth + gapPx),
-        y: y + Math.floor(at / 2) * (boxHeight + gapPx),
-        width: boxWidth,
-        height: boxHeight,
-      }
-    })
-    y += Math.ceil(level.length / 2) * (boxHeight + gapPx) - gapPx + levelGap
-    return boxes
+    const top = y
+    y += Math.ceil(level.length / 2) * (boxHeight + gapPx) + 12
+    return level.map((node, at) => ({
+      id: node.id,
+      node,
+      x: (at % 2) * (boxWidth + trunkPx),
+      y: top + Math.floor(at / 2) * (boxHeight + gapPx),
+      width: boxWidth,
+      height: boxHeight,
+    }))
   }
+  const [proxy, ...moreProxies] = rows(proxies)
+  const centred = proxy ? [{ ...proxy, x: trunkX - boxWidth / 2 }, ...moreProxies] : []
+  const boxes = { apps: rows(apps), data: rows(data), others: rows(others) }
 
-  const clients = { id: 'clients', x: width / 2 - 60, y: 0, width: 120, height: 40 }
-  y = 40 + levelGap
-  const boxes = { clients, proxies: rows(proxies), apps: rows(apps), data: rows(data) }
-  const joint = { x: width / 2, y: (boxes.data[0]?.y ?? y) - levelGap / 2 }
-  const besides = rows(others)
-  const links = linksOf({ ...boxes, joint, upright: true })
+  /** @param {Box} box @returns {Point} */
+  const stem = (box) => ({ x: trunkX, y: box.y + box.height / 2 })
+  /** @param {Box} box */
+  const branch = (box) => straight(stem(box), box.x < trunkX ? rightOf(box) : leftOf(box))
+  /** @param {Box[]} level */
+  const deepest = (level) => level.map(stem).at(-1)
+  const root = { x: trunkX, y: clients.height }
+  const appsEnd = deepest(boxes.apps) ?? root
+  const dataEnd = deepest(boxes.data)
   return {
     width,
-    height: y - levelGap,
-    boxes: [clients, ...boxes.proxies, ...boxes.apps, ...boxes.data, ...besides],
-    links,
+    height: y - 12 - gapPx,
+    boxes: [clients, ...centred, ...boxes.apps, ...boxes.data, ...boxes.others],
+    links: [
+      link('requests', 'trunk', straight(root, appsEnd), 0.5, false),
+      ...(dataEnd ? [link('data', 'data-trunk', straight(appsEnd, dataEnd), 0.3, false)] : []),
+      ...boxes.apps.map((app) => link('requests', `>${app.id}`, branch(app), shareOf(app), isDown(app))),
+      ...boxes.data.map((box) => link('data', `>${box.id}`, branch(box), shareOf(box), isDown(box))),
+    ],
   }
 }

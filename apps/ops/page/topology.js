@@ -135,7 +135,7 @@ export function createTopology() {
     }
     path.setAttribute('d', link.path)
     path.setAttribute('class', `link ${link.kind}${link.down ? ' down' : ''}`)
-    path.setAttribute('stroke-width', link.kind === 'replication' ? '1.4' : (1.5 + (link.share ?? 0) * 9).toFixed(1))
+    path.setAttribute('stroke-width', link.kind === 'replication' ? '1.4' : (1.5 + link.share * 9).toFixed(1))
     if (link.kind === 'replication') path.setAttribute('marker-end', 'url(#arrow)')
   }
 
