@@ -44,6 +44,7 @@ export function createAdviser() {
       setText(row.figure, advice.figure)
       setText(row.threshold, advice.threshold)
       setText(row.advice, advice.advice)
+      row.advice.title = advice.advice
       return row.row
     })
     if (shown.length !== list.children.length || shown.some((row, at) => row !== list.children[at])) {
