@@ -11,12 +11,14 @@ const root = join(import.meta.dirname, '..')
 
 const steps = [
   ['tsc', []],
+  // The page is JavaScript for browsers.
+  ['tsc', ['--project', 'apps/ops/page']],
   ['biome', ['check', '--error-on-warnings']],
 ] as const
 
 // Every one, also after one has failed.
 const statuses = steps.map(([command, args]) => {
-  process.stdout.write(`check: ${command}\n`)
+  process.stdout.write(`check: ${[command, ...args].join(' ')}\n`)
   return spawnSync(join(root, 'node_modules/.bin', command), args, { cwd: root, stdio: 'inherit' }).status
 })
 process.exitCode = statuses.every((status) => status === 0) ? 0 : 1

@@ -6,6 +6,8 @@ export interface Valve {
   port: number
   /** From now on nothing passes in either direction, while all connections stay. */
   shut(): void
+  /** All connections break, and so does every new one. */
+  cut(): void
   open(): void
 }
 
@@ -13,6 +15,7 @@ export interface Valve {
 export async function startValve(targetPort: number): Promise<Valve> {
   const sockets = new Set<Socket>()
   let isOpen = true
+  let isCut = false
   const keep = (socket: Socket) => {
     sockets.add(socket)
     if (!isOpen) socket.pause()
@@ -20,6 +23,10 @@ export async function startValve(targetPort: number): Promise<Valve> {
     socket.on('close', () => sockets.delete(socket))
   }
   const server = createServer((near) => {
+    if (isCut) {
+      near.destroy()
+      return
+    }
     const far = connect(targetPort, '127.0.0.1')
     near.on('data', (chunk) => far.write(chunk))
     far.on('data', (chunk) => near.write(chunk))
@@ -41,8 +48,13 @@ export async function startValve(targetPort: number): Promise<Valve> {
       isOpen = false
       for (const socket of sockets) socket.pause()
     },
+    cut() {
+      isCut = true
+      for (const socket of sockets) socket.destroy()
+    },
     open() {
       isOpen = true
+      isCut = false
       for (const socket of sockets) socket.resume()
     },
   }
