@@ -39,30 +39,28 @@ export async function writeHeartbeat(
 /**
  * Reads the heartbeat that a member shows, once it shows that of `after` or `waitMs` are over.
  *
- * @returns the value, undefined where there is none; and whether it is known to have that of `after`
+ * @returns undefined where there is none
  * @throws the driver's error where the member cannot be read
  */
 export async function readHeartbeat(
   line: DirectLine,
   database: string,
-  after: Stamp | undefined,
+  after: Stamp,
   waitMs: number,
-): Promise<{ value: number | undefined; hasAll: boolean }> {
+): Promise<number | undefined> {
   const find = { find: heartbeatCollection, filter, limit: 1 }
   const read = async (options: mongo.Document) => {
     const answer = await line.command(database, { ...find, ...options })
     return answer.cursor.firstBatch[0]?.at as number | undefined
   }
-  if (after) {
-    try {
-      const readConcern = { level: 'local', afterClusterTime: after.operationTime }
-      const signed = after.signed ? { $clusterTime: after.signed } : {}
-      return { value: await read({ readConcern, ...signed, maxTimeMS: waitMs }), hasAll: true }
-    } catch (error) {
-      if (!isBehind(error)) throw error
-    }
+  try {
+    const readConcern = { level: 'local', afterClusterTime: after.operationTime }
+    const signed = after.signed ? { $clusterTime: after.signed } : {}
+    return await read({ readConcern, ...signed, maxTimeMS: waitMs })
+  } catch (error) {
+    if (!isBehind(error)) throw error
+    return read({ maxTimeMS: 500 })
   }
-  return { value: await read({ maxTimeMS: 500 }), hasAll: false }
 }
 
 /** MaxTimeMSExpired, or InvalidOptions for a moment that the member has not heard of. */

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ConfigError, readConfig, secrets, settingFacts } from '../../apps/api/config.ts'
+import { readConfig, secrets, settingFacts } from '../../apps/api/config.ts'
+import { ConfigError } from '../../apps/settings/settings.ts'
 
 const secret = 'a secret of the tests and of nobody else'
 

@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import helmet from '@fastify/helmet'
+import staticFiles from '@fastify/static'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { createExposition } from './exposition.ts'
+import { createStreams } from './streams.ts'
+import type { Sources, Watch } from './watch.ts'
+
+export interface AppDependencies {
+  sources: Sources
+  watch: Watch
+  logger: FastifyBaseLogger
+}
+
+const page = join(import.meta.dirname, 'page')
+/** The charts of the page: a library's own files, as they are. */
+const charts = join(dirname(createRequire(import.meta.url).resolve('uplot/package.json')), 'dist')
+const requestId = /^[0-9a-f]{32}$/
+
+/**
+ * What ops serves: below `/ops` the dashboard and its data, which Nginx passes on; `/metrics`, `/livez` and
+ * `DELETE /streams` on its own port only.
+ */
+export async function buildApp({ sources, watch, logger }: AppDependencies): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: ({ headers }) =>
+      typeof headers['x-request-id'] === 'string' && requestId.test(headers['x-request-id'])
+        ? headers['x-request-id']
+        : randomBytes(16).toString('hex'),
+    // Longer than the 60 s of Nginx, which must be the one to close.
+    keepAliveTimeout: 75_000,
+    requestTimeout: 10_000,
+    bodyLimit: 1_024,
+    forceCloseConnections: true,
+  })
+  const registry = createExposition(sources, watch)
+  const streams = createStreams(watch)
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers({ 'x-request-id': request.id, 'x-served-by': 'ops', 'cache-control': 'no-store' })
+  })
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'"],
+        imgSrc: ["'self'"],
+        connectSrc: ["'self'"],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+    crossOriginResourcePolicy: { policy: 'same-origin' },
+  })
+  await app.register(staticFiles, {
+    root: [page, charts],
+    prefix: '/ops/assets/',
+    index: false,
+    cacheControl: false,
+    setHeaders: (response) => response.setHeader('cache-control', 'no-cache'),
+    allowedPath: (path) => /\.(css|js|svg|png|woff2)$/.test(path),
+  })
+  for (const path of ['/ops', '/ops/']) app.get(path, async (_request, reply) => reply.sendFile('index.html', page))
+  app.get('/ops/snapshot', async () => watch.snapshot())
+  app.get('/ops/stream', async (_request, reply) => {
+    const stream = streams.open()
+    if (!stream) {
+      const title = 'As many dashboards are open as there may be'
+      return reply
+        .status(503)
+        .header('retry-after', 5)
+        .type('application/problem+json')
+        .send({
+          ...{ type: '/problems/unavailable', title, status: 503, code: 'unavailable' },
+        })
+    }
+    return reply.type('text/event-stream').header('x-accel-buffering', 'no').send(stream)
+  })
+  app.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+  app.get('/livez', async () => ({ status: 'ok' }))
+  // Old workers of an Nginx that was reloaded stay for as long as a stream goes through them.
+  app.delete('/streams', async (_request, reply) => {
+    streams.end()
+    return reply.status(204).send()
+  })
+  app.addHook('preClose', async () => streams.end())
+  await app.ready()
+  return app
+}
