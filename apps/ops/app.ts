@@ -3,7 +3,13 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import helmet from '@fastify/helmet'
 import staticFiles from '@fastify/static'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  LogController,
+} from 'fastify'
 import { createExposition } from './exposition.ts'
 import { createStreams } from './streams.ts'
 import type { Sources, Watch } from './watch.ts'
@@ -64,7 +70,7 @@ export async function buildApp({ sources, watch, logger }: AppDependencies): Pro
     prefix: '/ops/assets/',
     index: false,
     cacheControl: false,
-    setHeaders: (response) => response.setHeader('cache-control', 'no-cache'),
+    setHeaders: (response) => void response.header('cache-control', 'no-cache'),
     allowedPath: (path) => /\.(css|js|svg|png|woff2)$/.test(path),
   })
   for (const path of ['/ops', '/ops/']) app.get(path, async (_request, reply) => reply.sendFile('index.html', page))
@@ -72,14 +78,7 @@ export async function buildApp({ sources, watch, logger }: AppDependencies): Pro
   app.get('/ops/stream', async (_request, reply) => {
     const stream = streams.open()
     if (!stream) {
-      const title = 'As many dashboards are open as there may be'
-      return reply
-        .status(503)
-        .header('retry-after', 5)
-        .type('application/problem+json')
-        .send({
-          ...{ type: '/problems/unavailable', title, status: 503, code: 'unavailable' },
-        })
+      return refuse(reply.header('retry-after', 5), 503, 'unavailable', 'As many dashboards are open as there may be')
     }
     return reply.type('text/event-stream').header('x-accel-buffering', 'no').send(stream)
   })
@@ -91,6 +90,18 @@ export async function buildApp({ sources, watch, logger }: AppDependencies): Pro
     return reply.status(204).send()
   })
   app.addHook('preClose', async () => streams.end())
+  app.setNotFoundHandler(async (_request, reply) => refuse(reply, 404, 'not_found', 'Nothing is here'))
+  app.setErrorHandler(async (error: FastifyError, request, reply) => {
+    const status = error.statusCode ?? 500
+    if (status < 500) return refuse(reply, status, 'invalid', 'The request is malformed')
+    request.log.error({ err: error }, 'a request failed')
+    return refuse(reply, 500, 'internal', 'Something went wrong')
+  })
   await app.ready()
   return app
+}
+
+function refuse(reply: FastifyReply, status: number, code: string, title: string): FastifyReply {
+  const problem = { type: `/problems/${code}`, title, status, code }
+  return reply.status(status).type('application/problem+json').send(problem)
 }

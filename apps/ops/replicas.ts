@@ -65,7 +65,7 @@ const queryCommands = new Set(['find', 'aggregate', 'getMore', 'count', 'distinc
  * `eventloop`, `pool.open|<member>`, `pool.inuse|<member>`, `pool.max`, `memory`, and `cpu` once more.
  */
 export function readFigures(text: string): { counters: Counters; gauges: Counters } {
-  const counters: Counters = {}
+  const counters: Counters = { requests: 0, errors: 0 }
   const gauges: Counters = {}
   const add = (to: Counters, key: string, value: number) => {
     to[key] = (to[key] ?? 0) + value

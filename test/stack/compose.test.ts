@@ -126,6 +126,7 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
       ['mongo-2', 'healthy'],
       ['mongo-3', 'healthy'],
       ['nginx', 'healthy'],
+      ['ops', 'healthy'],
       ['redis', 'healthy'],
       ['secrets', 0],
       ['setup', 0],
@@ -229,6 +230,7 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
     const list = async (service: string) =>
       (await compose('exec', '-T', service, 'ls', '/run/secrets')).split('\n').filter(Boolean)
     expect(await list('app')).toEqual(['mongo-password', 'redis-password', 'session-secret'])
+    expect(await list('ops')).toEqual(['mongo-password', 'redis-password'])
     expect(await list('redis')).toEqual(['redis-password'])
     expect(await list('mongo-1')).toEqual(['mongo-keyfile', 'mongo-root-password'])
     expect(await list('mongo-2')).toEqual(['mongo-keyfile'])

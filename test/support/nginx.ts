@@ -25,8 +25,13 @@ export interface RunningNginx {
  * Starts a real Nginx with the real configuration in front of these ports.
  *
  * @param change what to make different in nginx.conf, such as times that a test cannot wait for; each must be there
+ * @param opsPort where it finds the dashboard; a port on which nobody listens by default
  */
-export async function startNginx(replicaPorts: number[], change: Record<string, string> = {}): Promise<RunningNginx> {
+export async function startNginx(
+  replicaPorts: number[],
+  change: Record<string, string> = {},
+  opsPort?: number,
+): Promise<RunningNginx> {
   const { nginx } = await findBinaries({
     env: process.env,
     cacheDir: process.env.BRIGADE_CACHE_DIR ?? join(root, '.cache'),
@@ -44,8 +49,9 @@ export async function startNginx(replicaPorts: number[], change: Record<string, 
     conf = conf.replace(from, to)
   }
   await writeFile(join(prefix, 'nginx.conf'), conf)
-  const [port = 0, statusPort = 0] = await freePorts(2)
-  await writeFile(join(prefix, 'place.http.conf'), placeHttpConf(featuresOf(nginx), replicaPorts, statusPort))
+  const [port = 0, status = 0, unusedPort = 0] = await freePorts(3)
+  const ports = { status, ops: opsPort ?? unusedPort }
+  await writeFile(join(prefix, 'place.http.conf'), placeHttpConf(featuresOf(nginx), replicaPorts, ports))
   await writeFile(join(prefix, 'place.server.conf'), placeServerConf(port, ['127.0.0.1']))
   const user = process.getuid?.() === 0 ? 'user root; ' : ''
   const main = `daemon off; pid nginx.pid; ${user}`
