@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { secrets, settingFacts } from '../apps/api/config.ts'
+import * as api from '../apps/api/config.ts'
 import { statusOf } from '../apps/api/problem.ts'
+import * as ops from '../apps/ops/config.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -126,20 +127,29 @@ describe('the documentation', () => {
     expect(broken).toEqual([])
   })
 
-  test('lists every setting of a replica with its default and meaning in .env.example', () => {
-    const lines = Object.entries(settingFacts).flatMap(([name, { description, default: value }]) => {
-      const file = (secrets as readonly string[]).includes(name)
-        ? ` Also as ${name}_FILE, the path of a file that holds it.`
-        : ''
-      return [`# ${description}.${file}`, `${value === undefined ? '' : '# '}${name}=${value ?? ''}`, '']
-    })
-    expect(read('.env.example')).toContain(lines.join('\n').trim())
-  })
+  test.each([
+    ['a replica', api],
+    ['ops', ops],
+  ])(
+    'lists every setting of %s with its default and meaning in .env.example',
+    (_process, { settingFacts, secrets }) => {
+      const lines = Object.entries(settingFacts).flatMap(([name, { description, default: value }]) => {
+        const file = (secrets as readonly string[]).includes(name)
+          ? ` Also as ${name}_FILE, the path of a file that holds it.`
+          : ''
+        return [`# ${description}.${file}`, `${value === undefined ? '' : '# '}${name}=${value ?? ''}`, '']
+      })
+      expect(read('.env.example')).toContain(lines.join('\n').trim())
+    },
+  )
 
-  test('hands every setting of a replica through docker compose', () => {
-    const [, app = ''] = read('docker-compose.yml').split('\n  app:\n')
-    const [service = ''] = app.split(/\n {2}\w/)
-    const missing = Object.keys(settingFacts).filter((name) => !new RegExp(`^ {6}${name}(_FILE)?:`, 'm').test(service))
+  test.each([
+    ['app', api],
+    ['ops', ops],
+  ])('hands every setting of %s through docker compose', (service, { settingFacts }) => {
+    const [, after = ''] = read('docker-compose.yml').split(`\n  ${service}:\n`)
+    const [lines = ''] = after.split(/\n {2}\w/)
+    const missing = Object.keys(settingFacts).filter((name) => !new RegExp(`^ {6}${name}(_FILE)?:`, 'm').test(lines))
     // Its default, which is the user that the setup makes.
     expect(missing).toEqual(['MONGO_USER'])
   })

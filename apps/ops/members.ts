@@ -46,9 +46,9 @@ export interface MembersOptions {
 const helloEveryMs = 250
 const figuresEveryMs = 1_000
 /** Also the grain to which the lag of a member is known that is far behind. */
-const heartbeatEveryMs = 200
+const heartbeatEveryMs = 125
 /** How long a secondary may hold a read of the heartbeat until it has it: then the lag is known to the millisecond. */
-const heartbeatWaitMs = 150
+const heartbeatWaitMs = 100
 /** Lines end what they are asked by themselves, within three seconds. */
 const limitMs = 3_000
 const triesUntilDown = 2

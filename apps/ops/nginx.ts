@@ -36,6 +36,8 @@ export function watchNginx(statusUrl: string, logPath: string): NginxWatch {
   let isUp: boolean | undefined
   let status: NginxStatus | undefined
   let requests: number | undefined
+  // The two count different things: from then on it is the log, also while that cannot be read.
+  let hasLog = false
   let failures = 0
 
   async function ask(signal: AbortSignal): Promise<void> {
@@ -55,9 +57,10 @@ export function watchNginx(statusUrl: string, logPath: string): NginxWatch {
   const stop = poll(everyMs, limitMs, async (signal) => {
     const [counted] = await Promise.all([log?.read(), statusUrl === '' ? undefined : ask(signal)])
     if (counted) {
+      hasLog = true
       requests = counted.requests
       window.add(performance.now(), { ...counted })
-    } else if (status) {
+    } else if (status && !hasLog) {
       requests = status.requests
       window.add(performance.now(), { requests })
     }

@@ -56,7 +56,7 @@ function pidListeningOn(port: number): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   const found = pids.find((pid) => {
     const [command = '', ...args] = commandLineOf(pid)
-    return command.endsWith('mongod') && args[args.indexOf('--port') + 1] === String(port)
+    return /(?:^|\/)mongod[^/]*$/.test(command) && args[args.indexOf('--port') + 1] === String(port)
   })
   if (found === undefined) throw new Error(`No mongod listens on ${port}`)
   return Number(found)
