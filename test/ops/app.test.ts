@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } f
 import { buildApp } from '../../apps/ops/app.ts'
 import { readFigures } from '../../apps/ops/replicas.ts'
 import { type Sampling, startSampling } from '../../apps/ops/sampling.ts'
-import { maxStreams } from '../../apps/ops/streams.ts'
+import { createStreams, maxStreams } from '../../apps/ops/streams.ts'
 import type { Snapshot, Update } from '../../apps/ops/wire.ts'
 import { type Fleet, listen, newDatabaseName, redisOptions, startFleet } from '../support/api.ts'
 import { freePorts, rootUser, waitFor } from '../support/servers.ts'
@@ -228,6 +228,21 @@ describe('the stream', () => {
     })
   })
 
+  test('is dropped for a reader who takes nothing, however much is sent', { timeout: 60_000 }, async () => {
+    const streams = createStreams({
+      snapshot: () => ({ history: { timesMs: [], series: {} }, state: { nodes: [], advice: [] }, events: [] }),
+      subscribe: sampling.watch.subscribe,
+    })
+    const stream = streams.open()
+    const other = streams.open()
+    other?.resume()
+    await waitFor('it to be dropped', 45_000, async () => streams.count() === 1)
+    expect([stream?.destroyed, other?.destroyed]).toEqual([true, false])
+    // A dozen samples, not all that could have been sent.
+    expect(stream?.readableLength).toBeLessThan(200_000)
+    streams.end()
+  })
+
   test('is ended for all when they are to connect anew', async () => {
     const { response, read } = await openStream()
     await read()
@@ -259,7 +274,7 @@ describe('an answer', () => {
 
 test('the metrics are those of the README, with the labels that it names', async () => {
   const readme = readFileSync(join(import.meta.dirname, '../../apps/ops/README.md'), 'utf8')
-  const rows = [...readme.matchAll(/^\| `([a-z_]+)` \| (.*?) \| (counter|gauge) \|/gm)]
+  const rows = [...readme.matchAll(/^\| `([a-z_]+)` \|(.*?)\| (counter|gauge) \|/gm)]
   const documented = rows.map(([, name, labels = '', type]) => {
     return [name, type, [...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label)]
   })
