@@ -14,6 +14,8 @@ export interface Streams {
 export const maxStreams = 50
 /** A reader who takes nothing for so many seconds is dropped: the rest of the history and these are all that is kept. */
 const patienceSeconds = 10
+/** Of what a reader has not taken, only this much does not count as waiting for it. */
+const unnoticedBytes = 1_024
 /** How long a page waits before it asks for a new stream. */
 const retryMs = 1_000
 
@@ -36,7 +38,7 @@ export function createStreams(watch: Pick<Watch, 'snapshot' | 'subscribe'>): Str
   return {
     open() {
       if (open.size >= maxStreams) return undefined
-      const stream = new PassThrough()
+      const stream = new PassThrough({ highWaterMark: unnoticedBytes })
       const reader = { stream, stalledSeconds: 0 }
       open.add(reader)
       stream.on('close', () => open.delete(reader))

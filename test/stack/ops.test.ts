@@ -102,10 +102,11 @@ describe('the dashboard of a stack', { timeout: 120_000 }, () => {
     const before = (await nodes('mongod')).find(({ role }) => role === 'primary')?.name ?? ''
     process.kill(launcher.process(before).pid, 'SIGKILL')
     await waitFor('an election', 30_000, async () => (await eventsSince(sinceMs, 'election')).length > 0)
-    await allWell(2)
     const [election] = await eventsSince(sinceMs, 'election')
-    const after = (await nodes('mongod')).find(({ role }) => role === 'primary')?.name
-    expect(election?.text).toBe(`${after} is primary after ${before}`)
+    const primaryNow = async () => (await nodes('mongod')).find(({ role }) => role === 'primary')?.name ?? before
+    await waitFor('the next primary', 10_000, async () => (await primaryNow()) !== before)
+    expect(election?.text).toBe(`${await primaryNow()} is primary after ${before}`)
+    await allWell(2)
     await waitFor('the lag of all', 30_000, async () => {
       const { series } = (await snapshot()).history
       return ['mongo-1', 'mongo-2', 'mongo-3'].every((name) => (series[`lag.${name}`]?.at(-1) ?? 1_000) < 500)
