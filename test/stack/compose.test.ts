@@ -179,6 +179,19 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
     expect(published).toEqual([['nginx', '127.0.0.1', String(port)]])
   })
 
+  test('shows all of it on the dashboard: replicas by name, members with their lag, Nginx by its stub_status', async () => {
+    await waitFor('everything to be well', 60_000, async () => {
+      const { state, history } = (await call('GET', '/ops/snapshot')).body
+      const well = state.nodes.filter(({ health }: { health: string }) => health === 'ok')
+      const names = well.map(({ name }: { name: string }) => name).sort()
+      const measured = ['lag.mongo-1', 'lag.mongo-2', 'lag.mongo-3', 'connections.nginx', 'cpu.mongod', 'memory.app']
+      return (
+        names.join() === [...replicas(3), 'mongo-1', 'mongo-2', 'mongo-3', 'nginx', 'ops', 'redis'].join() &&
+        measured.every((name) => typeof history.series[name]?.at(-1) === 'number')
+      )
+    })
+  })
+
   test('keeps replicas’ own routes inside', async () => {
     for (const path of ['/livez', '/readyz', '/metrics']) expect((await call('GET', path)).status).toBe(404)
   })
