@@ -44,9 +44,8 @@ describe('the tree', () => {
     const allowed: Record<string, string[]> = {
       'apps/domain': ['apps/domain'],
       'apps/data': ['apps/data', 'apps/domain'],
-      'apps/settings': ['apps/settings'],
-      'apps/api': ['apps/api', 'apps/settings', 'apps/data', 'apps/domain'],
-      'apps/ops': ['apps/ops', 'apps/settings', 'apps/data', 'apps/domain'],
+      'apps/api': ['apps/api', 'apps/data', 'apps/domain'],
+      'apps/ops': ['apps/ops', 'apps/data', 'apps/domain'],
       'apps/setup': ['apps/setup', 'apps/data', 'apps/domain'],
       infra: ['infra'],
       loadtest: ['loadtest', 'infra'],
@@ -67,7 +66,7 @@ describe('the tree', () => {
       [/^mongoose$/, ['apps/data', 'loadtest', 'test']],
       [/^(ioredis|connect-redis)$/, ['apps/data', 'test']],
       [/^(fastify|fastify-plugin|@fastify\/.*)$/, ['apps/api', 'apps/ops', 'loadtest', 'test']],
-      [/^(?!node:)[@a-z]/, ['apps/data', 'apps/api', 'apps/ops', 'apps/settings', 'apps/setup', 'loadtest', 'test']],
+      [/^(?!node:)[@a-z]/, ['apps/data', 'apps/api', 'apps/ops', 'apps/setup', 'loadtest', 'test']],
     ]
     const wrong = sources.flatMap((path) =>
       importsOf(path)

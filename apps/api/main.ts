@@ -5,9 +5,8 @@ import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { connectMongo } from '../data/mongo.ts'
 import { connectRedis, redisReady } from '../data/redis.ts'
-import { ConfigError } from '../settings/settings.ts'
 import { buildApp } from './app.ts'
-import { type ApiConfig, readConfig } from './config.ts'
+import { type ApiConfig, ConfigError, readConfig } from './config.ts'
 
 const config = configOrExit()
 if (process.argv.includes('--check')) process.exit(0)

@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { readConfig, secrets, settingFacts } from '../../apps/api/config.ts'
-import { ConfigError } from '../../apps/settings/settings.ts'
+import { ConfigError, readConfig, secrets, settingFacts } from '../../apps/api/config.ts'
 
 const secret = 'a secret of the tests and of nobody else'
 

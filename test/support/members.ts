@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import mongoose from 'mongoose'
-import { inject } from 'vitest'
+import { inject, onTestFinished } from 'vitest'
 import { rootUser } from './servers.ts'
 
 /** A connection as root to one member, whatever its role. */
@@ -32,23 +33,29 @@ export async function hostsByRole(): Promise<{ primary: string; secondaries: str
   return { primary, secondaries: mongoHosts.filter((_, index) => roles[index] === 'secondary') }
 }
 
-/** Stops a secondary from applying what it is sent, until the result is called; it goes on answering. */
+/** Stops a secondary from applying what it is sent, until the result is called or the test ends; it goes on answering. */
 export async function holdBack(host: string): Promise<() => Promise<void>> {
   const failPoint = (mode: string) =>
     withMember(host, (admin) => admin.command({ configureFailPoint: 'rsSyncApplyStop', mode }))
   await failPoint('alwaysOn')
-  return async () => {
-    await failPoint('off')
-  }
+  return undoneWithTest(() => failPoint('off'))
 }
 
-/** Freezes the process of a member, in its container or not, until the result is called. */
+/** Freezes the process of a member, in its container or not, until the result is called or the test ends. */
 export async function freeze(host: string): Promise<() => Promise<void>> {
   const pid = pidListeningOn(Number(host.split(':')[1]))
   process.kill(pid, 'SIGSTOP')
-  return async () => {
-    process.kill(pid, 'SIGCONT')
+  return undoneWithTest(async () => process.kill(pid, 'SIGCONT'))
+}
+
+function undoneWithTest(undo: () => Promise<unknown>): () => Promise<void> {
+  let undone: Promise<unknown> | undefined
+  const once = async () => {
+    undone ??= undo()
+    await undone
   }
+  onTestFinished(once)
+  return once
 }
 
 /** Containers share the kernel, so their processes are found by the port on their command line. */
@@ -56,7 +63,7 @@ function pidListeningOn(port: number): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   const found = pids.find((pid) => {
     const [command = '', ...args] = commandLineOf(pid)
-    return /(?:^|\/)mongod[^/]*$/.test(command) && args[args.indexOf('--port') + 1] === String(port)
+    return basename(command).startsWith('mongod') && args[args.indexOf('--port') + 1] === String(port)
   })
   if (found === undefined) throw new Error(`No mongod listens on ${port}`)
   return Number(found)
