@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type Static, Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { readRoutings } from '../data/consistency.ts'
+import { readSettings, settingFactsOf } from '../data/settings.ts'
 
 const port = { minimum: 1, maximum: 65_535 }
 const milliseconds = { minimum: 1, maximum: 600_000 }
@@ -150,67 +149,15 @@ export type ApiConfig = Static<typeof settings>
 /** Settings that may also be given as `X_FILE`, the path of a file with the value. */
 export const secrets = ['MONGO_PASSWORD', 'REDIS_PASSWORD', 'SESSION_SECRET'] as const satisfies (keyof ApiConfig)[]
 
-interface SettingFacts {
-  type?: string
-  description: string
-  /** Absent where the setting has to be given. */
-  default?: string | number
-}
-
 /** By name, what there is to know of each setting. */
-export const settingFacts = settings.properties as unknown as Record<keyof ApiConfig, SettingFacts>
-
-/** Every fault of the settings at once. */
-export class ConfigError extends Error {
-  readonly problems: string[]
-
-  constructor(problems: string[]) {
-    super(`The settings cannot be used:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
-    this.name = 'ConfigError'
-    this.problems = problems
-  }
-}
+export const settingFacts = settingFactsOf(settings)
 
 /**
- * Reads the settings of a replica from the environment; an empty variable counts as absent.
- * @throws ConfigError that names every variable which is missing, malformed or at odds with another
+ * Reads the settings of a replica from the environment.
+ * @throws SettingsError that names every variable which is missing, malformed or at odds with another
  */
 export function readConfig(env: NodeJS.ProcessEnv): ApiConfig {
-  const problems: string[] = []
-  const given: Record<string, unknown> = {}
-  for (const [name, { type }] of Object.entries(settingFacts)) {
-    const value = env[name]
-    // Only what is an integer to the letter becomes one; the rest stays text, for the schema to refuse.
-    if (value) given[name] = type === 'integer' && /^-?\d{1,15}$/.test(value) ? Number(value) : value
-  }
-  for (const name of secrets) {
-    const path = env[`${name}_FILE`]
-    if (!path || given[name] !== undefined) continue
-    try {
-      given[name] = readFileSync(path, 'utf8').trimEnd()
-    } catch (error) {
-      problems.push(`${name}_FILE: ${(error as Error).message}`)
-      given[name] = 'unreadable'.padEnd(32, '.')
-    }
-  }
-  const config = Value.Default(settings, given) as ApiConfig
-  for (const error of Value.Errors(settings, config)) {
-    const missing =
-      error.keyword === 'required' ? (error.params as { requiredProperties: string[] }).requiredProperties : []
-    for (const name of missing) problems.push(`${name} is not set: ${describe(name)}`)
-    if (missing.length > 0) continue
-    const name = error.instancePath.slice(1)
-    // The value of a secret stays out of what is printed.
-    const value = (secrets as readonly string[]).includes(name) ? '' : ` (it is ${JSON.stringify(given[name])})`
-    problems.push(`${name} ${error.message}${value}: ${describe(name)}`)
-  }
-  if (problems.length === 0) problems.push(...conflicts(config))
-  if (problems.length > 0) throw new ConfigError(problems)
-  return config
-}
-
-function describe(name: string): string {
-  return settingFacts[name as keyof ApiConfig].description
+  return readSettings(settings, env, { secrets, conflicts })
 }
 
 const namedNetworks = ['loopback', 'linklocal', 'uniquelocal']

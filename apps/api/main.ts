@@ -5,8 +5,9 @@ import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { connectMongo } from '../data/mongo.ts'
 import { connectRedis, redisReady } from '../data/redis.ts'
+import { SettingsError } from '../data/settings.ts'
 import { buildApp } from './app.ts'
-import { type ApiConfig, ConfigError, readConfig } from './config.ts'
+import { type ApiConfig, readConfig } from './config.ts'
 
 const config = configOrExit()
 if (process.argv.includes('--check')) process.exit(0)
@@ -60,7 +61,7 @@ function configOrExit(): ApiConfig {
   try {
     return readConfig(process.env)
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof SettingsError)) throw error
     process.stderr.write(`${error.message}\n`)
     process.exit(1)
   }

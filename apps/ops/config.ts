@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { readSettings, type SettingFacts } from '../settings/settings.ts'
+import { readSettings, settingFactsOf } from '../data/settings.ts'
 import type { ReplicaSource } from './replicas.ts'
 
 /** Every setting of ops: the one list that the types, the checks and `.env.example` come from. */
@@ -45,14 +45,14 @@ export type OpsConfig = Static<typeof settings>
 export const secrets = ['MONGO_PASSWORD', 'REDIS_PASSWORD'] as const satisfies (keyof OpsConfig)[]
 
 /** By name, what there is to know of each setting. */
-export const settingFacts = settings.properties as unknown as Record<keyof OpsConfig, SettingFacts>
+export const settingFacts = settingFactsOf(settings)
 
 /**
- * Reads the settings of ops from the environment; an empty variable counts as absent.
- * @throws ConfigError that names every variable which is missing or malformed
+ * Reads the settings of ops from the environment.
+ * @throws SettingsError that names every variable which is missing or malformed
  */
 export function readConfig(env: NodeJS.ProcessEnv): OpsConfig {
-  return readSettings(settings, secrets, env, () => [])
+  return readSettings(settings, env, { secrets })
 }
 
 /** The members and the database that a `MONGO_URL` names. */

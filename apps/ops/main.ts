@@ -1,6 +1,6 @@
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
-import { ConfigError } from '../settings/settings.ts'
+import { SettingsError } from '../data/settings.ts'
 import { buildApp } from './app.ts'
 import { type OpsConfig, readConfig, readMongoUrl, readReplicaSource } from './config.ts'
 import { startSampling } from './sampling.ts'
@@ -37,7 +37,7 @@ function configOrExit(): OpsConfig {
   try {
     return readConfig(process.env)
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof SettingsError)) throw error
     process.stderr.write(`${error.message}\n`)
     process.exit(1)
   }

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import type { Credentials } from '../data/admin.ts'
+import { readSecret, SettingsError } from '../data/settings.ts'
 
 /** What a `MONGO_URL` says. */
 export interface ReplicaSetAddress {
@@ -21,17 +21,6 @@ export interface SetupConfig extends ImportConfig {
   demoPassword: string | undefined
   /** Bounds each wait for members, a primary, and copies of the data. */
   waitMs: number
-}
-
-/** Every fault of the settings at once. */
-export class SettingsError extends Error {
-  readonly problems: string[]
-
-  constructor(problems: string[]) {
-    super(`The settings cannot be used:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
-    this.name = 'SettingsError'
-    this.problems = problems
-  }
 }
 
 /**
@@ -85,19 +74,13 @@ function createReader(env: NodeJS.ProcessEnv) {
       return number
     },
     secret(name: string): string {
-      const value = env[name]
-      const path = env[`${name}_FILE`]
-      if (value) return value
-      if (!path) {
-        problems.push(`${name} is not set, and neither is ${name}_FILE`)
-        return ''
-      }
       try {
-        const content = readFileSync(path, 'utf8').trimEnd()
-        if (content === '') problems.push(`${name}_FILE: ${path} is empty`)
-        return content
+        const value = readSecret(env, name)
+        if (value === undefined) problems.push(`${name} is not set, and neither is ${name}_FILE`)
+        if (value === '') problems.push(`${name}_FILE: ${env[`${name}_FILE`]} is empty`)
+        return value ?? ''
       } catch (error) {
-        problems.push(`${name}_FILE: ${(error as Error).message}`)
+        problems.push((error as Error).message)
         return ''
       }
     },

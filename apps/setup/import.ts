@@ -1,6 +1,7 @@
 import { connectMongo } from '../data/mongo.ts'
 import { createSeeding } from '../data/seeding.ts'
-import { type ImportConfig, readImportConfig, SettingsError } from './config.ts'
+import { SettingsError } from '../data/settings.ts'
+import { type ImportConfig, readImportConfig } from './config.ts'
 import { type ImportSummary, importRestaurants } from './import-restaurants.ts'
 import { readLines } from './lines.ts'
 import { ensureSystemOwner } from './people.ts'

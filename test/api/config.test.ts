@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ConfigError, readConfig, secrets, settingFacts } from '../../apps/api/config.ts'
+import { readConfig, secrets, settingFacts } from '../../apps/api/config.ts'
+import { SettingsError } from '../../apps/data/settings.ts'
 
 const secret = 'a secret of the tests and of nobody else'
 
@@ -13,7 +14,7 @@ function problemsOf(env: NodeJS.ProcessEnv): string[] {
     readConfig({ SESSION_SECRET: secret, ...env })
     return []
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof SettingsError)) throw error
     return error.problems
   }
 }

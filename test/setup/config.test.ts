@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { parseMongoUrl, readImportConfig, readSetupConfig, type SettingsError } from '../../apps/setup/config.ts'
+import type { SettingsError } from '../../apps/data/settings.ts'
+import { parseMongoUrl, readImportConfig, readSetupConfig } from '../../apps/setup/config.ts'
 
 const good = { MONGO_PASSWORD: 'a', MONGO_ROOT_PASSWORD: 'b', DEMO_PASSWORD: 'long enough' }
 
