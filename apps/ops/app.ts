@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import helmet from '@fastify/helmet'
-import staticFiles from '@fastify/static'
+import staticFiles, { type FastifyStaticOptions } from '@fastify/static'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyError,
@@ -65,14 +65,14 @@ export async function buildApp({ sources, watch, logger }: AppDependencies): Pro
     },
     crossOriginResourcePolicy: { policy: 'same-origin' },
   })
-  await app.register(staticFiles, {
-    root: [page, charts],
-    prefix: '/ops/assets/',
+  const files = {
     index: false,
     cacheControl: false,
     setHeaders: (response) => void response.header('cache-control', 'no-cache'),
-    allowedPath: (path) => /\.(css|js|svg|png|woff2)$/.test(path),
-  })
+    allowedPath: (path) => /\.(html|css|js|svg)$/.test(path),
+  } satisfies Partial<FastifyStaticOptions>
+  await app.register(staticFiles, { ...files, root: page, prefix: '/ops/assets/' })
+  await app.register(staticFiles, { ...files, root: charts, prefix: '/ops/assets/uplot/', decorateReply: false })
   for (const path of ['/ops', '/ops/']) app.get(path, async (_request, reply) => reply.sendFile('index.html', page))
   app.get('/ops/snapshot', async () => watch.snapshot())
   app.get('/ops/stream', async (_request, reply) => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -263,7 +263,7 @@ describe('an answer', () => {
   })
 
   test('has the files of the charts, and none from elsewhere', async () => {
-    const { status, headers } = await fetch(`${url}/ops/assets/uPlot.esm.js`)
+    const { status, headers } = await fetch(`${url}/ops/assets/uplot/uPlot.iife.min.js`)
     expect(status).toBe(200)
     expect(headers.get('content-type')).toMatch(/javascript/)
     for (const path of ['/ops/assets/../app.ts', '/ops/assets/%2e%2e/app.ts', '/ops/assets/..%2fapp.ts', '/nothing']) {
@@ -272,18 +272,37 @@ describe('an answer', () => {
   })
 })
 
+// The page itself is looked at in page.test.ts.
+const index = join(import.meta.dirname, '../../apps/ops/page/index.html')
+test.skipIf(!existsSync(index))('the page is there, and every file that it names', async () => {
+  for (const path of ['/ops', '/ops/']) {
+    const response = await fetch(`${url}${path}`)
+    expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8'])
+    const named = [...(await response.text()).matchAll(/(?:src|href)="(\/[^"]+)"/g)].map((match) => match[1])
+    expect(named.length).toBeGreaterThan(3)
+    for (const file of named) expect([file, (await fetch(`${url}${file}`)).status]).toEqual([file, 200])
+  }
+  for (const file of ['README.md', 'tsconfig.json']) expect((await fetch(`${url}/ops/assets/${file}`)).status).toBe(404)
+})
+
 test('the metrics are those of the README, with the labels that it names', async () => {
   const readme = readFileSync(join(import.meta.dirname, '../../apps/ops/README.md'), 'utf8')
   const rows = [...readme.matchAll(/^\| `([a-z_]+)` \|(.*?)\| (counter|gauge) \|/gm)]
   const documented = rows.map(([, name, labels = '', type]) => {
     return [name, type, [...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label)]
   })
-  const text = await (await fetch(`${url}/metrics`)).text()
+  let text = ''
+  await waitFor('all to be measured', 20_000, async () => {
+    text = await (await fetch(`${url}/metrics`)).text()
+    return (
+      /^mongodb_replication_lag_seconds\{member="mongo-\d"\} \d/m.test(text) &&
+      text.includes('\nmongodb_operations_total{')
+    )
+  })
   const exported = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => {
     const sample = new RegExp(`^${name}(?:\\{(.*)\\})? `, 'm').exec(text)
     const labels = sample ? [...(sample[1] ?? '').matchAll(/(\w+)="/g)].map(([, label]) => label) : undefined
     return [name, type, labels ?? documented.find(([other]) => other === name)?.[2]]
   })
   expect(documented.sort()).toEqual(exported.sort())
-  expect(text).toMatch(/^mongodb_replication_lag_seconds\{member="mongo-\d"\} \d/m)
 })
