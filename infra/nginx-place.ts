@@ -49,12 +49,12 @@ const idleConnections = 64
  * What `nginx.conf` includes in its http context on this machine. Paths are relative to the data directory's nginx folder.
  *
  * @param hosts the names that this stack answers to, `*` among them for any
- * @param statusPort where Nginx listens for itself: for the second pass of its edge cache, and with its status
+ * @param ports `status` is where Nginx listens for itself: for the second pass of its edge cache, and with its status
  */
 export function placeHttpConf(
   features: NginxFeatures,
   replicaPorts: number[],
-  statusPort: number,
+  ports: { status: number; ops: number },
   hosts: string[],
 ): string {
   const lines = [
@@ -65,7 +65,9 @@ export function placeHttpConf(
     `  keepalive ${idleConnections};`,
     '  keepalive_timeout 60s;',
     '}',
-    `upstream edge { server ${host}:${statusPort}; keepalive ${idleConnections}; }`,
+    `upstream edge { server ${host}:${ports.status}; keepalive ${idleConnections}; }`,
+    `upstream ops { server ${host}:${ports.ops}; keepalive 4; }`,
+    'geo $sees_ops { 127.0.0.0/8 1; ::1 1; }',
     `map '' $public_hosts { default '${hosts.join()}'; }`,
     'proxy_cache_path tmp/edge keys_zone=edge:4m max_size=64m inactive=15s use_temp_path=off manager_files=1000;',
     'access_log ../logs/access.log access_json buffer=32k flush=1s;',
@@ -76,7 +78,7 @@ export function placeHttpConf(
   ]
   // A reload closes idle connections of clients; a request that is just under way on one would be lost.
   if (!isOlder(features.version, '1.27.4')) lines.push('keepalive_min_timeout 1s;')
-  lines.push('server {', `  listen ${host}:${statusPort};`, '  access_log off;', '  include edge.server.conf;')
+  lines.push('server {', `  listen ${host}:${ports.status};`, '  access_log off;', '  include edge.server.conf;')
   if (features.hasStubStatus) lines.push('  location = /status { stub_status; }')
   lines.push('}')
   return `${lines.join('\n')}\n`

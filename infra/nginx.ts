@@ -53,7 +53,7 @@ export async function configureNginx(site: Site, replicaPorts: number[], signal:
   keepEdgeCache(dataDir)
   writeWhole(
     join(dataDir.nginx, 'place.http.conf'),
-    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports.status, publicHosts(site.env)),
+    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports, publicHosts(site.env)),
   )
   writeWhole(join(dataDir.nginx, 'place.server.conf'), placeServerConf(publicPort, publicAddresses))
   const { status, lines } = await runOnce(
@@ -71,10 +71,17 @@ export async function configureNginx(site: Site, replicaPorts: number[], signal:
 /**
  * Has a running Nginx take up its new configuration, and returns when new workers serve by it and no old one is left.
  *
+ * @param onNewWorkers is called when they are there, while old ones may still serve what they have
  * @param drainMs how long old workers may take for the requests they still have; after that they are left to finish
  * @throws Failure if no new workers come up: the old ones then go on as before
  */
-export async function reloadNginx(site: Site, master: number, drainMs: number, signal: AbortSignal): Promise<void> {
+export async function reloadNginx(
+  site: Site,
+  master: number,
+  drainMs: number,
+  onNewWorkers: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const old = childrenOf(master)
   const isOld = (pid: number) => old.some((worker) => worker.pid === pid)
   process.kill(master, 'SIGHUP')
@@ -86,6 +93,7 @@ export async function reloadNginx(site: Site, master: number, drainMs: number, s
       throw new Failure(`nginx did not take up its new configuration:\n${tailOf(join(site.dataDir.logs, 'nginx.log'))}`)
     },
   )
+  await onNewWorkers()
   await waitUntil(
     () => !old.some(isRunning),
     drainMs,

@@ -13,7 +13,7 @@ const blockSize = 100
 const blockCount = 220
 const endingMs = 5_000
 const blocksToTry = 40
-const inBlock = { mongo: 0, redis: 10, status: 20, apps: 30 }
+const inBlock = { mongo: 0, redis: 10, status: 20, ops: 21, apps: 30 }
 
 /** The block of ports that a data directory would like to have: the same at every start, another one for most others. */
 export function preferredBlock(dataDir: string): number {
@@ -26,6 +26,7 @@ export function portsOfBlock(block: number): Ports {
     mongo: memberNames.map((_, index) => block + inBlock.mongo + index),
     redis: block + inBlock.redis,
     status: block + inBlock.status,
+    ops: block + inBlock.ops,
     apps: { first: block + inBlock.apps, last: block + blockSize - 1 },
   }
 }
@@ -53,7 +54,9 @@ export function readPorts(path: string): Ports | undefined {
   if (!existsSync(path)) return undefined
   try {
     const ports = JSON.parse(readFileSync(path, 'utf8')) as Ports
-    const all = [...ports.mongo, ports.redis, ports.status, ports.apps.first, ports.apps.last]
+    // Directories from before there was an ops have no port for it.
+    ports.ops ??= ports.status + inBlock.ops - inBlock.status
+    const all = [...ports.mongo, ports.redis, ports.status, ports.ops, ports.apps.first, ports.apps.last]
     if (ports.mongo.length === memberNames.length && all.every((port) => Number.isInteger(port))) return ports
   } catch {
     // Told below, together with what is no valid content.
@@ -69,7 +72,7 @@ async function freshPorts(dataDir: string, publicPort: number): Promise<Ports> {
     const block = firstBlock + ((preferred - firstBlock + tried * blockSize) % (blockCount * blockSize))
     if (publicPort >= block && publicPort < block + blockSize) continue
     const ports = portsOfBlock(block)
-    const needed = [...ports.mongo, ports.redis, ports.status, ports.apps.first]
+    const needed = [...ports.mongo, ports.redis, ports.status, ports.ops, ports.apps.first]
     const free = await Promise.all(needed.map((port) => isFree(port, host)))
     if (free.every(Boolean)) return ports
   }
@@ -100,7 +103,7 @@ async function repairPorts(ports: Ports, path: string, publicPort: number): Prom
   }
   const taken = new Set([publicPort, ...ports.mongo])
   const claim = async (port: number) => {
-    // Redis and the status page may move: nobody outside this start knows where they are.
+    // Redis, the status page and ops may move: nobody outside this start knows where they are.
     for (const candidate of [port, ...range(ports.mongo[0] ?? port, ports.apps.first - 1)]) {
       if (taken.has(candidate) || !(await isFree(candidate, host))) continue
       taken.add(candidate)
@@ -108,7 +111,12 @@ async function repairPorts(ports: Ports, path: string, publicPort: number): Prom
     }
     throw new Failure(`Port ${port} is taken by ${listenerOn(port) ?? 'another process'}, and so are those beside it.`)
   }
-  return { ...ports, redis: await claim(ports.redis), status: await claim(ports.status) }
+  return {
+    ...ports,
+    redis: await claim(ports.redis),
+    status: await claim(ports.status),
+    ops: await claim(ports.ops),
+  }
 }
 
 /** A free port for one more replica. */

@@ -16,10 +16,11 @@ export interface StackProcess extends ProcessIdentity {
   port: number
 }
 
-const pathIn = (dataDir: string) => join(dataDir, 'stack.json')
+/** Where the list of a stack's processes lies. */
+export const stackPathIn = (dataDir: string) => join(dataDir, 'stack.json')
 
 export function writeStackFile(dataDir: string, stack: StackFile): void {
-  const path = pathIn(dataDir)
+  const path = stackPathIn(dataDir)
   writeFileSync(`${path}.new`, `${JSON.stringify(stack, null, 2)}\n`)
   renameSync(`${path}.new`, path)
 }
@@ -27,12 +28,12 @@ export function writeStackFile(dataDir: string, stack: StackFile): void {
 /** The stack that runs, or ran until its launcher was killed; undefined if the last one ended in order. */
 export function readStackFile(dataDir: string): StackFile | undefined {
   try {
-    return JSON.parse(readFileSync(pathIn(dataDir), 'utf8')) as StackFile
+    return JSON.parse(readFileSync(stackPathIn(dataDir), 'utf8')) as StackFile
   } catch {
     return undefined
   }
 }
 
 export function removeStackFile(dataDir: string): void {
-  rmSync(pathIn(dataDir), { force: true })
+  rmSync(stackPathIn(dataDir), { force: true })
 }

@@ -4,6 +4,7 @@ import { mongodPrograms } from './mongod.ts'
 import { configureNginx, nginxProgram, reloadNginx } from './nginx.ts'
 import { removeEdgeCache } from './nginx-cache.ts'
 import { runOnce } from './one-shot.ts'
+import { opsProgram, renewStreams } from './ops.ts'
 import { claimReplicaPort } from './ports.ts'
 import { identify, memoryOfGroup } from './process-table.ts'
 import { redisProgram } from './redis.ts'
@@ -13,7 +14,7 @@ import { removeStackFile, type StackProcess, writeStackFile } from './stack-file
 import { type Program, type State, Supervised } from './supervisor.ts'
 import { replicaName, type Site } from './topology.ts'
 
-// Together less than the ten seconds in which a stack is gone.
+// Together less than the ten seconds in which a stack is gone. Ops ends beside Nginx, which waits for open dashboards.
 const stopMs = { nginx: 2_000, apps: 3_500, data: 3_500 }
 /** How long a replica that Nginx no longer sends anything to may take for what it still has. */
 const drainMs = 12_000
@@ -38,6 +39,7 @@ export class Stack {
   readonly #mongods: Supervised[]
   readonly #redis: Supervised
   readonly #nginx: Supervised
+  readonly #ops: Supervised
   /** The replicas that Nginx sends requests to. */
   #apps: Supervised[] = []
   /** Replicas on their way in or out. */
@@ -54,6 +56,7 @@ export class Stack {
     this.#mongods = mongodPrograms(site).map((program) => this.#supervise(program))
     this.#redis = this.#supervise(redisProgram(site))
     this.#nginx = this.#supervise(nginxProgram(site))
+    this.#ops = this.#supervise(opsProgram(site))
   }
 
   /**
@@ -80,6 +83,22 @@ export class Stack {
       ...this.#apps.map((app) => (signal: AbortSignal) => app.start(signal)),
     ])
     await this.#nginx.start(this.#stopped.signal)
+    await this.#startOps()
+  }
+
+  /** A stack that nobody can watch is worse than one with a dashboard, and better than none. */
+  async #startOps(): Promise<void> {
+    try {
+      await this.#ops.start(this.#stopped.signal)
+    } catch (error) {
+      this.#stopped.signal.throwIfAborted()
+      this.#tell(`there is no dashboard: ${(error as Error).message}`)
+    }
+  }
+
+  /** Whether the dashboard serves. */
+  get hasOps(): boolean {
+    return this.#ops.state === 'ready'
   }
 
   /** Ends everything in reverse order, within ten seconds; what does not end in its share of them is killed. */
@@ -90,7 +109,7 @@ export class Stack {
 
   async #end(): Promise<void> {
     this.#stopped.abort(new Failure('The stack is being stopped.'))
-    await this.#nginx.stop(stopMs.nginx)
+    await Promise.all([this.#nginx, this.#ops].map((server) => server.stop(stopMs.nginx)))
     removeEdgeCache(this.#site.dataDir)
     await Promise.all([...this.#apps, ...this.#passing].map((app) => app.stop(stopMs.apps)))
     await Promise.all([this.#redis, ...this.#mongods].map((server) => server.stop(stopMs.data)))
@@ -231,7 +250,9 @@ export class Stack {
       await configureNginx(this.#site, portsOf(apps), signal)
       // A master that has just died reads the new configuration when it is started again.
       const master = this.#nginx.identity?.pid
-      if (master !== undefined) await reloadNginx(this.#site, master, workerDrainMs, signal)
+      if (master !== undefined) {
+        await reloadNginx(this.#site, master, workerDrainMs, () => renewStreams(this.#site), signal)
+      }
     } catch (error) {
       if (!signal.aborted) {
         await configureNginx(this.#site, portsOf(before), signal)
@@ -282,7 +303,7 @@ export class Stack {
   }
 
   #all(): Supervised[] {
-    return [this.#nginx, ...this.#apps, ...this.#passing, this.#redis, ...this.#mongods]
+    return [this.#nginx, ...this.#apps, ...this.#passing, this.#redis, ...this.#mongods, this.#ops]
   }
 
   /** Keeps `stack.json` current. */

@@ -23,6 +23,7 @@ export interface Ports {
   redis: number
   /** Nginx's stub_status. */
   status: number
+  ops: number
   /** The first and the last port that a replica may have; more than `maxReplicas`, since a restart starts the new one first. */
   apps: { first: number; last: number }
 }

@@ -61,7 +61,7 @@ async function main(): Promise<number> {
     stack = new Stack(site, url, tell)
     await stack.start(options.replicas)
     stopping.signal.throwIfAborted()
-    tell(summary(url, dataDir))
+    tell(summary(url, dataDir, stack.hasOps))
     const logKeeper = setInterval(() => boundLogs(dataDir.logs), boundLogsEveryMs)
     const cacheKeeper = setInterval(() => keepCache(dataDir), keepEdgeCacheEveryMs)
     await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve))
@@ -201,7 +201,7 @@ function listenToSignals(): void {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 }
 
-function summary(url: string, dataDir: DataDir): string {
+function summary(url: string, dataDir: DataDir, hasOps: boolean): string {
   const password = readFileSync(join(dataDir.secrets, secrets.demoPassword.file), 'utf8').trim()
   const logIn = [
     `  log in as    customer@brigade.example or owner@brigade.example`,
@@ -213,6 +213,7 @@ function summary(url: string, dataDir: DataDir): string {
     '',
     `  API          ${url}`,
     `  reference    ${url}/docs`,
+    ...(hasOps ? [`  dashboard    ${url}/ops`] : []),
     ...(process.env.SAMPLE_DATA === 'false' ? [] : logIn),
     `  logs         ${dataDir.logs}`,
     '',

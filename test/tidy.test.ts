@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { secrets, settingFacts } from '../apps/api/config.ts'
+import * as api from '../apps/api/config.ts'
 import { statusOf } from '../apps/api/problem.ts'
+import * as ops from '../apps/ops/config.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -44,6 +45,7 @@ describe('the tree', () => {
       'apps/domain': ['apps/domain'],
       'apps/data': ['apps/data', 'apps/domain'],
       'apps/api': ['apps/api', 'apps/data', 'apps/domain'],
+      'apps/ops': ['apps/ops', 'apps/data', 'apps/domain'],
       'apps/setup': ['apps/setup', 'apps/data', 'apps/domain'],
       infra: ['infra'],
       loadtest: ['loadtest', 'infra'],
@@ -63,8 +65,8 @@ describe('the tree', () => {
     const owners: [RegExp, string[]][] = [
       [/^mongoose$/, ['apps/data', 'loadtest', 'test']],
       [/^(ioredis|connect-redis)$/, ['apps/data', 'test']],
-      [/^(fastify|fastify-plugin|@fastify\/.*)$/, ['apps/api', 'loadtest', 'test']],
-      [/^(?!node:)[@a-z]/, ['apps/data', 'apps/api', 'apps/setup', 'loadtest', 'test']],
+      [/^(fastify|fastify-plugin|@fastify\/.*)$/, ['apps/api', 'apps/ops', 'loadtest', 'test']],
+      [/^(?!node:)[@a-z]/, ['apps/data', 'apps/api', 'apps/ops', 'apps/setup', 'loadtest', 'test']],
     ]
     const wrong = sources.flatMap((path) =>
       importsOf(path)
@@ -124,20 +126,29 @@ describe('the documentation', () => {
     expect(broken).toEqual([])
   })
 
-  test('lists every setting of a replica with its default and meaning in .env.example', () => {
-    const lines = Object.entries(settingFacts).flatMap(([name, { description, default: value }]) => {
-      const file = (secrets as readonly string[]).includes(name)
-        ? ` Also as ${name}_FILE, the path of a file that holds it.`
-        : ''
-      return [`# ${description}.${file}`, `${value === undefined ? '' : '# '}${name}=${value ?? ''}`, '']
-    })
-    expect(read('.env.example')).toContain(lines.join('\n').trim())
-  })
+  test.each([
+    ['a replica', api],
+    ['ops', ops],
+  ])(
+    'lists every setting of %s with its default and meaning in .env.example',
+    (_process, { settingFacts, secrets }) => {
+      const lines = Object.entries(settingFacts).flatMap(([name, { description, default: value }]) => {
+        const file = (secrets as readonly string[]).includes(name)
+          ? ` Also as ${name}_FILE, the path of a file that holds it.`
+          : ''
+        return [`# ${description}.${file}`, `${value === undefined ? '' : '# '}${name}=${value ?? ''}`, '']
+      })
+      expect(read('.env.example')).toContain(lines.join('\n').trim())
+    },
+  )
 
-  test('hands every setting of a replica through docker compose', () => {
-    const [, app = ''] = read('docker-compose.yml').split('\n  app:\n')
-    const [service = ''] = app.split(/\n {2}\w/)
-    const missing = Object.keys(settingFacts).filter((name) => !new RegExp(`^ {6}${name}(_FILE)?:`, 'm').test(service))
+  test.each([
+    ['app', api],
+    ['ops', ops],
+  ])('hands every setting of %s through docker compose', (service, { settingFacts }) => {
+    const [, after = ''] = read('docker-compose.yml').split(`\n  ${service}:\n`)
+    const [lines = ''] = after.split(/\n {2}\w/)
+    const missing = Object.keys(settingFacts).filter((name) => !new RegExp(`^ {6}${name}(_FILE)?:`, 'm').test(lines))
     // Its default, which is the user that the setup makes.
     expect(missing).toEqual(['MONGO_USER'])
   })

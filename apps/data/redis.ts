@@ -20,6 +20,8 @@ export function connectRedis(options: RedisOptions): Redis {
     enableAutoPipelining: true,
     enableOfflineQueue: false,
     connectTimeout: 2_000,
+    // A Redis that loads its file says how long that may take, and is asked again when it has, or ten seconds later.
+    maxLoadingRetryTime: 200,
     // A command that may have been done is not sent again: counters would count twice.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,

@@ -7,20 +7,22 @@ const debian = {
 }
 const small = { version: '1.31.3', description: 'configure arguments: --without-http_scgi_module' }
 
+const ports = { status: 3100, ops: 3200 }
+
 test('names each replica', () => {
-  const text = placeHttpConf(featuresOf(debian), [3001, 3002], 3100, ['*'])
+  const text = placeHttpConf(featuresOf(debian), [3001, 3002], ports, ['*'])
   const [, upstream = ''] = /upstream app \{([^}]*)\}/.exec(text) ?? []
   expect(upstream.match(/server 127\.0\.0\.1:\d+/g)).toEqual(['server 127.0.0.1:3001', 'server 127.0.0.1:3002'])
   expect(upstream).toContain('least_conn;')
 })
 
 test('uses what the binary has, and nothing that it has not', () => {
-  const old = placeHttpConf(featuresOf(debian), [3001], 3100, ['*'])
+  const old = placeHttpConf(featuresOf(debian), [3001], ports, ['*'])
   expect(old).toContain('listen 127.0.0.1:3100;')
   expect(old).toContain('stub_status;')
   expect(old).toContain('scgi_temp_path')
   expect(old).not.toContain('keepalive_min_timeout')
-  const recent = placeHttpConf(featuresOf(small), [3001], 3100, ['*'])
+  const recent = placeHttpConf(featuresOf(small), [3001], ports, ['*'])
   expect(recent).not.toContain('stub_status')
   expect(recent).not.toContain('scgi_temp_path')
   expect(recent).toContain('fastcgi_temp_path')

@@ -20,7 +20,7 @@ async function occupy(port: number): Promise<void> {
   onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())))
 }
 
-const all = ({ mongo, redis, status, apps }: Ports) => [...mongo, redis, status, apps.first, apps.last]
+const all = ({ mongo, redis, status, ops, apps }: Ports) => [...mongo, redis, status, ops, apps.first, apps.last]
 
 test('lie below those that the system hands out, whatever the directory', () => {
   for (let number = 0; number < 500; number++) {

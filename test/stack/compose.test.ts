@@ -126,6 +126,7 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
       ['mongo-2', 'healthy'],
       ['mongo-3', 'healthy'],
       ['nginx', 'healthy'],
+      ['ops', 'healthy'],
       ['redis', 'healthy'],
       ['secrets', 0],
       ['setup', 0],
@@ -176,6 +177,19 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
         .map(({ HostIp, HostPort }) => [serviceOf(container), HostIp, HostPort]),
     )
     expect(published).toEqual([['nginx', '127.0.0.1', String(port)]])
+  })
+
+  test('shows all of it on the dashboard: replicas by name, members with their lag, Nginx by its stub_status', async () => {
+    await waitFor('everything to be well', 60_000, async () => {
+      const { state, history } = (await call('GET', '/ops/snapshot')).body
+      const well = state.nodes.filter(({ health }: { health: string }) => health === 'ok')
+      const names = well.map(({ name }: { name: string }) => name).sort()
+      const measured = ['lag.mongo-1', 'lag.mongo-2', 'lag.mongo-3', 'connections.nginx', 'cpu.mongod', 'memory.app']
+      return (
+        names.join() === [...replicas(3), 'mongo-1', 'mongo-2', 'mongo-3', 'nginx', 'ops', 'redis'].join() &&
+        measured.every((name) => typeof history.series[name]?.at(-1) === 'number')
+      )
+    })
   })
 
   test('keeps replicas’ own routes inside', async () => {
@@ -229,6 +243,7 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
     const list = async (service: string) =>
       (await compose('exec', '-T', service, 'ls', '/run/secrets')).split('\n').filter(Boolean)
     expect(await list('app')).toEqual(['mongo-password', 'redis-password', 'session-secret'])
+    expect(await list('ops')).toEqual(['mongo-password', 'redis-password'])
     expect(await list('redis')).toEqual(['redis-password'])
     expect(await list('mongo-1')).toEqual(['mongo-keyfile', 'mongo-root-password'])
     expect(await list('mongo-2')).toEqual(['mongo-keyfile'])

@@ -114,7 +114,7 @@ describe('a running stack', { timeout: 120_000 }, () => {
     const { url } = JSON.parse(readFileSync(join(dataDir, 'stack.json'), 'utf8'))
     expect(url).toBe(`http://localhost:${port}`)
     const processes = launcher.processes()
-    const names = ['nginx', 'app-1', 'app-2', 'app-3', 'redis', 'mongo-1', 'mongo-2', 'mongo-3']
+    const names = ['nginx', 'app-1', 'app-2', 'app-3', 'redis', 'mongo-1', 'mongo-2', 'mongo-3', 'ops']
     expect(processes.map(({ name }) => name)).toEqual(names)
     for (const process of processes) expect(isRunning(process)).toBe(true)
     expect(launcher.process('nginx').port).toBe(port)

@@ -135,7 +135,8 @@ test('its places differ in addresses only', async () => {
       .filter((line) => line !== '' && !line.startsWith('#'))
       .map((line) => line.replace(/^server \S+( resolve)?/, 'server'))
   const compose = await readFile(join(import.meta.dirname, '../../nginx/compose/place.http.conf'), 'utf8')
-  const local = placeHttpConf({ version: '1.30', hasStubStatus: true, tempPaths: [] }, [3000], 3001, ['*'])
+  const features = { version: '1.30', hasStubStatus: true, tempPaths: [] }
+  const local = placeHttpConf(features, [3000], { status: 3001, ops: 3002 }, ['*'])
   const upstream = /upstream app \{([^}]*)\}/
   expect(blockOf(upstream, compose)).toContain('least_conn;')
   expect(blockOf(upstream, compose)).toEqual(blockOf(upstream, local))

@@ -26,11 +26,13 @@ export interface RunningNginx {
  *
  * @param change what to make different in nginx.conf, such as times that a test cannot wait for; each must be there
  * @param hosts the names that it answers to
+ * @param opsPort where it finds the dashboard; a port on which nobody listens by default
  */
 export async function startNginx(
   replicaPorts: number[],
   change: Record<string, string> = {},
   hosts = ['*'],
+  opsPort?: number,
 ): Promise<RunningNginx> {
   const { nginx } = await findBinaries({
     env: process.env,
@@ -49,8 +51,9 @@ export async function startNginx(
     conf = conf.replace(from, to)
   }
   await writeFile(join(prefix, 'nginx.conf'), conf)
-  const [port = 0, statusPort = 0] = await freePorts(2)
-  await writeFile(join(prefix, 'place.http.conf'), placeHttpConf(featuresOf(nginx), replicaPorts, statusPort, hosts))
+  const [port = 0, status = 0, unusedPort = 0] = await freePorts(3)
+  const ports = { status, ops: opsPort ?? unusedPort }
+  await writeFile(join(prefix, 'place.http.conf'), placeHttpConf(featuresOf(nginx), replicaPorts, ports, hosts))
   await writeFile(join(prefix, 'place.server.conf'), placeServerConf(port, ['127.0.0.1']))
   const user = process.getuid?.() === 0 ? 'user root; ' : ''
   const main = `daemon off; pid nginx.pid; ${user}`

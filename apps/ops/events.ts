@@ -1,0 +1,32 @@
+import type { OpsEvent } from './wire.ts'
+
+export interface EventLog {
+  add(kind: OpsEvent['kind'], text: string): void
+  /** The latest, oldest first. */
+  all(): OpsEvent[]
+  /** Those that came since the last call. */
+  take(): OpsEvent[]
+}
+
+const kept = 200
+
+/** What has happened, the latest of it. */
+export function createEventLog(): EventLog {
+  const events: OpsEvent[] = []
+  let fresh: OpsEvent[] = []
+  return {
+    add(kind, text) {
+      const event = { timeMs: Date.now(), kind, text }
+      events.push(event)
+      fresh.push(event)
+      if (events.length > kept) events.shift()
+      if (fresh.length > kept) fresh.shift()
+    },
+    all: () => [...events],
+    take() {
+      const taken = fresh
+      fresh = []
+      return taken
+    },
+  }
+}

@@ -1,0 +1,33 @@
+import { readFile } from 'node:fs/promises'
+import { poll } from './poll.ts'
+
+/** A process as the launcher notes it. */
+export interface StackProcess {
+  role: string
+  name: string
+  pid: number
+  port: number
+}
+
+export interface StackFile {
+  /** Those of the last reading; none where there is no such file, as in the moment in which a stack stops. */
+  processes: () => StackProcess[]
+  close(): Promise<void>
+}
+
+const everyMs = 1_000
+
+/** Reads the launcher's list of processes once a second. */
+export function watchStackFile(path: string | undefined): StackFile {
+  let processes: StackProcess[] = []
+  if (path === undefined) return { processes: () => processes, close: async () => {} }
+  const close = poll(everyMs, everyMs, async (signal) => {
+    try {
+      const stack = JSON.parse(await readFile(path, { encoding: 'utf8', signal })) as { processes: StackProcess[] }
+      processes = stack.processes.filter(({ pid, port }) => pid > 0 && port > 0)
+    } catch {
+      processes = []
+    }
+  })
+  return { processes: () => processes, close }
+}
