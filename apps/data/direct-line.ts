@@ -15,7 +15,34 @@ const silenceMs = 900
 
 /** Opens a line; no traffic before the first command. It connects again by itself. */
 export function openDirectLine(address: string, credentials: Credentials | undefined, appName: string): DirectLine {
-  const client = new mongoose.mongo.MongoClient(`mongodb://${address}/`, {
+  let client: Promise<mongo.MongoClient> | undefined
+  let isClosed = false
+
+  // The driver gives a client up for good whose first connection fails, so that the next command takes a new one.
+  function connect(): Promise<mongo.MongoClient> {
+    if (isClosed) throw new mongoose.mongo.MongoClientClosedError()
+    client ??= clientOf(address, credentials, appName)
+      .connect()
+      .catch((error) => {
+        client = undefined
+        throw error
+      })
+    return client
+  }
+
+  return {
+    address,
+    command: async (database, document) => (await connect()).db(database).command(document),
+    async close() {
+      isClosed = true
+      const open = await client?.catch(() => undefined)
+      await open?.close()
+    },
+  }
+}
+
+function clientOf(address: string, credentials: Credentials | undefined, appName: string): mongo.MongoClient {
+  return new mongoose.mongo.MongoClient(`mongodb://${address}/`, {
     ...(credentials
       ? { auth: { username: credentials.user, password: credentials.password }, authSource: 'admin' }
       : {}),
@@ -30,9 +57,4 @@ export function openDirectLine(address: string, credentials: Credentials | undef
     maxPoolSize: 2,
     retryReads: false,
   })
-  return {
-    address,
-    command: (database, document) => client.db(database).command(document),
-    close: () => client.close(),
-  }
 }

@@ -133,7 +133,7 @@ export function watchMembers({ hosts, database, credentials, events, onError }: 
       if (wasDown) events.up(member)
       if (role === 'primary') noteElection(member)
       follow(others)
-    } catch {
+    } catch (error) {
       if (isClosing || (++member.failures < triesUntilDown && member.isUp)) return
       const wasUp = member.isUp !== false
       member.isUp = false
@@ -142,6 +142,7 @@ export function watchMembers({ hosts, database, credentials, events, onError }: 
       member.figures = undefined
       meter.forget(member.address)
       if (wasUp) {
+        onError(error as Error, member.address)
         if (member.name === member.address) await learnNames()
         events.down(member)
       }
