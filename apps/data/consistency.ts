@@ -105,6 +105,9 @@ const worthWaitingMs = 1_000
 const electionWaitMs = 5_000
 const pollMs = 25
 
+// How often a write that takes long looks whether it can still succeed.
+const hopelessMs = 500
+
 // How often a read that guards a decision is made again because another primary was elected meanwhile.
 const maxElections = 2
 
@@ -395,6 +398,27 @@ export function createConsistency(
     return (await answer).arrive()
   }
 
+  /** A write that is under way when the majority is lost would wait for a primary that cannot come. */
+  async function unlessHopeless<T>(write: Promise<T>): Promise<T> {
+    // It goes on where it can, and nobody hears of how it ends.
+    write.catch(() => {})
+    let timer: NodeJS.Timeout | undefined
+    const hopeless = new Promise<never>((_, reject) => {
+      timer = setInterval(() => {
+        try {
+          refuseWithoutMajority()
+        } catch (error) {
+          reject(error)
+        }
+      }, hopelessMs)
+    })
+    try {
+      return await Promise.race([write, hopeless])
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
   /** Where no election can bring one, it is of no use to wait for a primary. */
   function refuseWithoutMajority(): void {
     if (members.mayHavePrimary()) return
@@ -417,9 +441,9 @@ export function createConsistency(
         const startedMs = now()
         let inDoubt = false
         try {
-          return await run({ session, ...commentOf(currentReader()) })
+          return await unlessHopeless(run({ session, ...commentOf(currentReader()) }))
         } catch (error) {
-          inDoubt = isOutage(error)
+          inDoubt = isOutage(error) || error instanceof DomainError
           throw error
         } finally {
           noteCommand(session, undefined, startedMs)

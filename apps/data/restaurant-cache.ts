@@ -81,6 +81,16 @@ export function etagOf(body: string): string {
   return `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
 }
 
+/** Other bytes are another representation, and need another tag (RFC 9110, 8.8.3.3). */
+function etagIn(encoding: Encoding, etag: string): string {
+  return encoding === 'identity' ? etag : etag.replace(/"$/, `.${encoding}"`)
+}
+
+/** The tag of the content, whatever encoding it came in. */
+export function plainEtag(etag: string): string {
+  return etag.replace(/\.\w+"\s*$/, '"')
+}
+
 interface Meta {
   etag: string | null
   /** Has everything up to here, and nothing from after there. */
@@ -241,7 +251,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
       const { meta, bodies } = await findEntry(id, encoding)
       if (meta.etag === null) return null
       const encoded = bodies[encoding]
-      if (encoded) return { etag: meta.etag, body: encoded, encoding }
+      if (encoded) return { etag: etagIn(encoding, meta.etag), body: encoded, encoding }
       return { etag: meta.etag, body: bodies.identity ?? Buffer.alloc(0), encoding: 'identity' }
     },
     restaurants: {

@@ -178,6 +178,25 @@ describe('an owner', () => {
     expect([again.statusCode, again.json().code]).toEqual([412, 'precondition_failed'])
   })
 
+  test('has another tag in each encoding, by each of which it can be changed', async () => {
+    const long = Array.from({ length: 20 }, (_, index) => ({ ...menu[0], name: `Dish ${index}` }))
+    const { id } = await openRestaurant(owner, { menu: long })
+    const path = `/api/restaurants/${id}`
+    const encodings = ['identity', 'gzip', 'br', 'zstd']
+    const show = (headers: Record<string, string>) => owner.call(path, { headers })
+    const tags: string[] = []
+    for (const encoding of encodings) {
+      const etag = String((await show({ 'accept-encoding': encoding })).headers.etag)
+      expect((await show({ 'accept-encoding': encoding, 'if-none-match': etag })).statusCode).toBe(304)
+      tags.push(etag)
+    }
+    expect(new Set(tags).size).toBe(4)
+    for (const encoding of encodings) {
+      const { etag } = (await show({ 'accept-encoding': encoding })).headers
+      expect((await patch(owner, id, { name: encoding }, { 'if-match': `"other", ${etag} ` })).statusCode).toBe(200)
+    }
+  })
+
   test.each([
     ['the present tag', (etag: string) => etag, 200],
     ['the present tag made weak by a proxy', (etag: string) => `W/${etag}`, 200],

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
@@ -20,15 +21,14 @@ afterAll(async () => {
 
 const userId = '0123456789abcdef01234567'
 
-function createStore() {
-  const orders = createOrders(mongo.connection, createConsistency(mongo))
+function createStore(by = mongo) {
+  const orders = createOrders(by.connection, createConsistency(by))
   const as = <T>(reader: Reader, run: () => Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => readAs(reader, () => run().then(resolve, reject)))
-  let placed = 0
   return {
     async place(reader: Reader): Promise<string> {
       const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
-      const creation = { key: `key-${placed++}`, bodyHash: 'hash' }
+      const creation = { key: randomUUID(), bodyHash: 'hash' }
       return (await as(reader, () => orders.place(order, creation, ({ id }) => id))).answer
     },
     find: (reader: Reader, id: string) => as(reader, () => orders.findForUser(id, userId, 'any')),
@@ -79,6 +79,21 @@ describe('while both secondaries are behind', () => {
 })
 
 describe('while both secondaries are frozen', () => {
+  test('a write that is under way is refused once no majority can acknowledge it', { timeout: 45_000 }, async () => {
+    await level()
+    const patient = await connectMongo({
+      ...mongoOptions(mongo.connection.db?.databaseName ?? ''),
+      writeTimeoutMs: 60_000,
+      serverSelectionTimeoutMs: 60_000,
+    })
+    onTestFinished(() => patient.close())
+    const store = createStore(patient)
+    const { secondaries } = await hostsByRole()
+    await undoAtEnd(...(await Promise.all(secondaries.map(freeze))))
+    // Long before it would be given up otherwise.
+    await expect(store.place(new Reader())).rejects.toMatchObject({ code: 'unavailable' })
+  })
+
   test('reads go on from the member that is left, and writes are refused', async () => {
     await level()
     const store = createStore()

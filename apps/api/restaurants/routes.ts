@@ -2,7 +2,7 @@ import { negotiate } from '@fastify/accept-negotiator'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { type Encoding, encodings, etagOf, type RestaurantCache } from '../../data/restaurant-cache.ts'
+import { type Encoding, encodings, etagOf, plainEtag, type RestaurantCache } from '../../data/restaurant-cache.ts'
 import type { RestaurantQuery as Query, Restaurants, RestaurantWrite } from '../../data/restaurants.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Position, Restaurant } from '../../domain/restaurant.ts'
@@ -149,8 +149,13 @@ function writeOf(request: FastifyRequest): RestaurantWrite {
     requestKey: request.id,
     ...(ifMatch === undefined
       ? {}
-      : { precondition: (current) => namesEtag(ifMatch, etagOf(JSON.stringify(viewRestaurant(current)))) }),
+      : { precondition: (current) => namesContent(ifMatch, etagOf(JSON.stringify(viewRestaurant(current)))) }),
   }
+}
+
+/** In whatever encoding it was seen. */
+function namesContent(ifMatch: string, etag: string): boolean {
+  return namesEtag(ifMatch.split(',').map(plainEtag).join(), etag)
 }
 
 function sendRestaurant(reply: FastifyReply, restaurant: Restaurant): FastifyReply {
