@@ -45,6 +45,9 @@ await redisReady(redis, 2_000).catch((error: Error) => logger.warn(error.message
 const { server, health } = await buildApp({ mongo, redis, config, name, version, logger })
 await server.listen({ host: config.HOST, port: config.PORT })
 logger.info({ host: config.HOST, port: config.PORT }, 'listening')
+if (config.READ_ROUTING !== 'causal') {
+  logger.warn(`READ_ROUTING is ${config.READ_ROUTING}: nobody is promised to read what they have written`)
+}
 
 closeWithGrace({ delay: config.SHUTDOWN_TIMEOUT_MS, logger }, async ({ signal, err }) => {
   if (err) logger.fatal({ err }, 'closing after an error that nothing caught')
