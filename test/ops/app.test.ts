@@ -23,8 +23,11 @@ let app: FastifyInstance
 let url: string
 
 /** As the launcher does it. */
-function noteReplicas(...taken: number[]): void {
-  const processes = taken.map((port, index) => ({ role: 'app', name: `app-${index + 1}`, pid: process.pid, port }))
+function noteReplicas(...taken: (number | { name: string; port: number })[]): void {
+  const processes = taken.map((replica, index) => {
+    const named = typeof replica === 'number' ? { name: `app-${index + 1}`, port: replica } : replica
+    return { role: 'app', pid: process.pid, ...named }
+  })
   const others = [{ role: 'redis', name: 'redis', pid: process.pid, port: inject('servers').redisPort }]
   writeFileSync(join(dir, 'stack.json'), JSON.stringify({ processes: [...processes, ...others] }))
 }
@@ -249,6 +252,32 @@ describe('the stream', () => {
     const ended = new Promise((resolve) => response.on('end', resolve))
     expect((await fetch(`${url}/streams`, { method: 'DELETE' })).status).toBe(204)
     await ended
+  })
+})
+
+describe('the targets for Prometheus', () => {
+  const targets = async () => (await (await fetch(`${url}/ops/targets`)).json()) as unknown
+  const ops = () => ({ targets: [new URL(url).host], labels: { job: 'ops', instance: 'ops' } })
+  const replica = (index: number, name: string) => ({
+    targets: [`127.0.0.1:${ports[index]}`],
+    labels: { job: 'app', instance: name },
+  })
+
+  test('are each replica by its name and ops itself, at addresses that have metrics', async () => {
+    const expected = [replica(0, 'app-1'), replica(1, 'app-2'), ops()]
+    await expect.poll(targets, { timeout: 10_000 }).toEqual(expected)
+    expect((await fetch(`${url}/ops/targets`)).headers.get('content-type')).toMatch(/^application\/json(; |$)/)
+    for (const address of expected.flatMap((entry) => entry.targets)) {
+      expect(await (await fetch(`http://${address}/metrics`)).text()).toMatch(/^# HELP /)
+    }
+  })
+
+  test('have no two of the same name, and are ops alone where there is no replica', async () => {
+    onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
+    noteReplicas({ name: 'app-1', port: ports[0] ?? 0 }, { name: 'app-1', port: ports[2] ?? 0 })
+    await expect.poll(targets, { timeout: 10_000 }).toEqual([replica(2, 'app-1'), ops()])
+    noteReplicas()
+    await expect.poll(targets, { timeout: 10_000 }).toEqual([ops()])
   })
 })
 
