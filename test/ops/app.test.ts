@@ -11,8 +11,9 @@ import { readFigures } from '../../apps/ops/replicas.ts'
 import { type Sampling, startSampling } from '../../apps/ops/sampling.ts'
 import { createStreams, maxStreams } from '../../apps/ops/streams.ts'
 import type { Snapshot, Update } from '../../apps/ops/wire.ts'
-import { type Fleet, listen, newDatabaseName, redisOptions, startFleet } from '../support/api.ts'
-import { freePorts, rootUser, waitFor } from '../support/servers.ts'
+import { type Fleet, listen, startFleet } from '../support/api.ts'
+import { samplingOptions } from '../support/sampling.ts'
+import { freePorts, waitFor } from '../support/servers.ts'
 import { startValve } from '../support/valve.ts'
 
 let fleet: Fleet
@@ -32,27 +33,13 @@ function noteReplicas(...taken: (number | { name: string; port: number })[]): vo
   writeFileSync(join(dir, 'stack.json'), JSON.stringify({ processes: [...processes, ...others] }))
 }
 
-const samplingOptions = () => ({
-  source: { kind: 'stack' as const },
-  stackPath: join(dir, 'stack.json'),
-  nginx: { statusUrl: '', logPath: '' },
-  redis: { url: redisOptions().url, password: redisOptions().password },
-  mongo: {
-    hosts: inject('servers').mongoHosts,
-    database: newDatabaseName(),
-    credentials: { user: rootUser, password: inject('servers').rootPassword },
-  },
-  onError: () => {},
-})
-
 beforeAll(async () => {
   fleet = await startFleet({}, 3)
   ports = (await listen(fleet)).map((address) => Number(address.split(':').at(-1)))
   dir = mkdtempSync(join(tmpdir(), 'brigade-ops-'))
   noteReplicas(...ports.slice(0, 2))
-  const options = samplingOptions()
   // In the database of the fleet, which drops it.
-  sampling = startSampling({ ...options, mongo: { ...options.mongo, database: fleet.mongo.connection.name } })
+  sampling = startSampling(samplingOptions(fleet.mongo.connection.name, join(dir, 'stack.json')))
   app = await buildApp({ ...sampling, logger: pino({ level: 'silent' }) })
   const [port = 0] = await freePorts(1)
   await app.listen({ host: '127.0.0.1', port })
