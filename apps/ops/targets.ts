@@ -16,10 +16,7 @@ export function targetsOf({ replicas }: Pick<Sources, 'replicas'>, socket: Pick<
   // While one replica is put in the place of another, both have its name. Two that count under one are none.
   const addresses = new Map(replicas.current().map(({ name, address }) => [name, address]))
   const own = `${socket.localAddress}:${socket.localPort}`
-  return [
-    ...Array.from(addresses, ([name, address]) => target(address, 'app', name)),
-    target(own, 'ops', 'ops'),
-  ]
+  return [...Array.from(addresses, ([name, address]) => target(address, 'app', name)), target(own, 'ops', 'ops')]
 }
 
 function target(address: string, job: Target['labels']['job'], instance: string): Target {

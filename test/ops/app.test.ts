@@ -7,9 +7,10 @@ import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { buildApp } from '../../apps/ops/app.ts'
-import { readFigures } from '../../apps/ops/replicas.ts'
+import { type Replica, readFigures } from '../../apps/ops/replicas.ts'
 import { type Sampling, startSampling } from '../../apps/ops/sampling.ts'
 import { createStreams, maxStreams } from '../../apps/ops/streams.ts'
+import { valuesOf } from '../../apps/ops/values.ts'
 import type { Snapshot, Update } from '../../apps/ops/wire.ts'
 import { type Fleet, listen, startFleet } from '../support/api.ts'
 import { samplingOptions } from '../support/sampling.ts'
@@ -179,6 +180,16 @@ brigade_http_connections NaN
     },
     gauges: { 'pool.open|mongo-1': 10, 'pool.inuse|mongo-1': 2, 'pool.max': 50 },
   })
+})
+
+test('the fullest pool is that of one replica, not of all together', () => {
+  const usedBy = (inUse: number) => ({
+    rates: () => ({}),
+    gauges: { 'pool.inuse|mongo-1': inUse, 'pool.inuse|mongo-2': 1, 'pool.max': 50 },
+  })
+  const current = () => [usedBy(5), usedBy(45), usedBy(5)] as unknown as Replica[]
+  const values = valuesOf({ ...sampling.sources, replicas: { ...sampling.sources.replicas, current } }, [], 0)
+  expect([values['pool.fullest'], values['pool.max']]).toEqual([0.9, 150])
 })
 
 describe('the stream', () => {
