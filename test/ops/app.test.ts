@@ -139,6 +139,19 @@ describe('the samples', () => {
     await waitFor('it to be back', 10_000, async () => (await replicas())[1]?.health === 'ok')
   })
 
+  test('do not count what ops itself has replicas do as connections in use', async () => {
+    const inUse = async () => {
+      const { series } = (await snapshot()).history
+      return Object.entries(series).flatMap(([name, values]) =>
+        name.startsWith('pool.inuse.') ? values.slice(-8) : [],
+      )
+    }
+    await waitFor('eight seconds without a request', 25_000, async () => {
+      const values = await inUse()
+      return values.length >= 8 && values.every((value) => value === 0 || value === null) && values.includes(0)
+    })
+  })
+
   test('read the metrics that a replica exports by their names', async () => {
     const text = await (await fetch(`http://127.0.0.1:${ports[0]}/metrics`)).text()
     const { counters, gauges } = readFigures(text)
@@ -299,7 +312,7 @@ describe('an answer', () => {
   })
 })
 
-// The page itself is looked at in page.test.ts.
+// The page itself is looked at in test/stack/dashboard.test.ts.
 const index = join(import.meta.dirname, '../../apps/ops/page/index.html')
 test.skipIf(!existsSync(index))('the page is there, and every file that it names', async () => {
   for (const path of ['/ops', '/ops/']) {
