@@ -164,10 +164,11 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
       try {
         const metrics = await fetch(`http://${replica.address}/metrics`, { signal })
         const { counters, gauges } = readFigures(await metrics.text())
+        const sampledMs = performance.now()
         // Not at the same time: it takes a connection to MongoDB, which would count as one in use.
         const readiness = await fetch(`http://${replica.address}/readyz`, { signal })
         await readiness.text()
-        window.add(performance.now(), counters)
+        window.add(sampledMs, counters)
         replica.gauges = gauges
         replica.isUp = true
         replica.failures = 0
