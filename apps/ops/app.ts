@@ -12,6 +12,7 @@ import Fastify, {
 } from 'fastify'
 import { createExposition } from './exposition.ts'
 import { createStreams } from './streams.ts'
+import { targetsOf } from './targets.ts'
 import type { Sources, Watch } from './watch.ts'
 
 export interface AppDependencies {
@@ -75,6 +76,7 @@ export async function buildApp({ sources, watch, logger }: AppDependencies): Pro
   await app.register(staticFiles, { ...files, root: charts, prefix: '/ops/assets/uplot/', decorateReply: false })
   for (const path of ['/ops', '/ops/']) app.get(path, async (_request, reply) => reply.sendFile('index.html', page))
   app.get('/ops/snapshot', async () => watch.snapshot())
+  app.get('/ops/targets', async ({ socket }) => targetsOf(sources, socket))
   app.get('/ops/stream', async (_request, reply) => {
     const stream = streams.open()
     if (!stream) {

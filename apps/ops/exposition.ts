@@ -130,7 +130,13 @@ export function createExposition(sources: Sources, watch: Pick<Watch, 'usage' | 
     'nginx_requests_total',
     'Requests answered: by the access log since ops started, else by stub_status',
     [],
-    (write) => write(nginx.requests()),
+    (write) => write(nginx.totals().requests),
+  )
+  counter('nginx_errors_total', 'Answers of 500 and above, where there is an access log', [], (write) =>
+    write(nginx.totals().errors),
+  )
+  counter('nginx_edge_answers_total', 'Answers of the edge cache alone, where there is an access log', [], (write) =>
+    write(nginx.totals().edge),
   )
 
   const eachReplica = (isTrue: (replica: ReturnType<typeof replicas.current>[number]) => boolean) => (write: Write) => {

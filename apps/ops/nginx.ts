@@ -1,4 +1,4 @@
-import { createAccessLog } from './access-log.ts'
+import { createAccessLog, type LogCounts } from './access-log.ts'
 import { type Counters, CounterWindow } from './counter-window.ts'
 import { poll } from './poll.ts'
 
@@ -15,8 +15,8 @@ export interface NginxWatch {
   /** Undefined until it was asked, or where nothing tells. */
   isUp(): boolean | undefined
   status(): NginxStatus | undefined
-  /** How many requests were answered, by the log since ops started, else by `stub_status`; undefined where neither tells. */
-  requests(): number | undefined
+  /** What was answered, by the log since ops started; else by `stub_status`, which knows of requests only. */
+  totals(): Partial<LogCounts>
   /** Per second over the last ten: `requests`, and where there is a log also `errors` and `edge` (out of the edge cache). */
   rates(nowMs: number): Counters
   close(): Promise<void>
@@ -35,7 +35,7 @@ export function watchNginx(statusUrl: string, logPath: string): NginxWatch {
   const log = logPath === '' ? undefined : createAccessLog(logPath)
   let isUp: boolean | undefined
   let status: NginxStatus | undefined
-  let requests: number | undefined
+  let totals: Partial<LogCounts> = {}
   // The two count different things: from then on it is the log, also while that cannot be read.
   let hasLog = false
   let failures = 0
@@ -58,17 +58,18 @@ export function watchNginx(statusUrl: string, logPath: string): NginxWatch {
     const [counted] = await Promise.all([log?.read(), statusUrl === '' ? undefined : ask(signal)])
     if (counted) {
       hasLog = true
-      requests = counted.requests
+      totals = counted
       window.add(performance.now(), { ...counted })
     } else if (status && !hasLog) {
-      requests = status.requests
+      const { requests } = status
+      totals = { requests }
       window.add(performance.now(), { requests })
     }
   })
   return {
     isUp: () => isUp,
     status: () => status,
-    requests: () => requests,
+    totals: () => totals,
     rates: (nowMs) => window.rates(nowMs),
     close: stop,
   }

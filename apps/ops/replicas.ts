@@ -162,19 +162,18 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
     }
     async function sample(signal: AbortSignal): Promise<void> {
       try {
-        const [metrics, readiness] = await Promise.all(
-          ['metrics', 'readyz'].map(async (path) => {
-            const answer = await fetch(`http://${replica.address}/${path}`, { signal })
-            return { answer, body: await answer.text() }
-          }),
-        )
-        const { counters, gauges } = readFigures(metrics?.body ?? '')
-        window.add(performance.now(), counters)
+        const metrics = await fetch(`http://${replica.address}/metrics`, { signal })
+        const { counters, gauges } = readFigures(await metrics.text())
+        const sampledMs = performance.now()
+        // Not at the same time: it takes a connection to MongoDB, which would count as one in use.
+        const readiness = await fetch(`http://${replica.address}/readyz`, { signal })
+        await readiness.text()
+        window.add(sampledMs, counters)
         replica.gauges = gauges
         replica.isUp = true
         replica.failures = 0
-        replica.isReady = readiness?.answer.status === 200
-        if (name === undefined) replica.name = readiness?.answer.headers.get('x-served-by') ?? replica.address
+        replica.isReady = readiness.status === 200
+        if (name === undefined) replica.name = readiness.headers.get('x-served-by') ?? replica.address
         if (replica.isReady && !replica.hasJoined && watched.get(replica.address) === replica) {
           replica.hasJoined = true
           events.joined(replica)

@@ -102,7 +102,7 @@ export const thresholds: readonly Threshold[] = [
     threshold: 0.8,
     side: 'above',
     advice: 'Add replicas or raise MONGO_MAX_POOL_SIZE; look for slow queries first',
-    figure: (values) => ratio(highest(values, 'pool.inuse.'), values['pool.max']),
+    figure: (values) => known(values['pool.fullest']),
   },
   {
     id: 'member-down',

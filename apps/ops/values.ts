@@ -34,6 +34,7 @@ export function valuesOf(sources: Sources, usage: ProcessUsage[], nowMs: number)
     'cache.redis': share(rates['cache|hit'] ?? 0, lookups),
     'cache.edge': share(edge.edge, edge.requests),
     'pool.max': gauges['pool.max'],
+    'pool.fullest': highest(all.map((replica) => fullestPool(replica.gauges))),
     'query.p95': histogramQuantile(0.95, histogram(rates, 'query|')),
     eventloop: highest(all.map((replica) => replica.gauges.eventloop)),
     'cpu.machine': machine.cpuShare(nowMs),
@@ -84,6 +85,12 @@ function highest(values: (number | undefined)[]): number | undefined {
 
 function total(counters: Counters, prefix: string): number {
   return Object.entries(counters).reduce((result, [name, value]) => result + (name.startsWith(prefix) ? value : 0), 0)
+}
+
+/** The share in use of a replica's pool to that member of which it uses most. */
+function fullestPool(gauges: Counters): number | undefined {
+  const inUse = Object.entries(gauges).flatMap(([name, value]) => (name.startsWith('pool.inuse|') ? [value] : []))
+  return share(highest(inUse), gauges['pool.max'])
 }
 
 function share(part: number | undefined, whole: number | undefined): number | undefined {

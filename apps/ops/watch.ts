@@ -38,6 +38,8 @@ export interface Watch {
 }
 
 const everyMs = 1_000
+/** The samplers begin with it and every second: by then most of their answers are there, and none is a second old. */
+const startMs = 500
 
 /** Looks once a second at what the samplers have, without waiting for any of them. */
 export function createWatch(sources: Sources, events: EventLog = createEventLog()): Watch {
@@ -51,7 +53,7 @@ export function createWatch(sources: Sources, events: EventLog = createEventLog(
   let usage: ProcessUsage[] = []
   let state: State = { nodes: [], advice: [] }
 
-  const stop = poll(everyMs, everyMs, async () => {
+  const look = async () => {
     const nowMs = performance.now()
     usage = processUsage(sources, nowMs)
     totals.add(usage)
@@ -61,7 +63,8 @@ export function createWatch(sources: Sources, events: EventLog = createEventLog(
     state = { nodes: nodesOf(sources, usage, values, nowMs), advice: adviser.judge(values, nowMs) }
     const update = { sample, state, events: events.take() }
     for (const listener of listeners) listener(update)
-  })
+  }
+  const stop = poll(everyMs, everyMs, look, startMs)
   return {
     events,
     totals,

@@ -2,9 +2,12 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { createExposition } from '../../apps/ops/exposition.ts'
+import { startSampling } from '../../apps/ops/sampling.ts'
+import { thresholds } from '../../apps/ops/thresholds.ts'
 import { Client, startFleet } from '../support/api.ts'
 import { hasPrometheus, type LoadedRule, promtool, startPrometheus } from '../support/prometheus.ts'
-import { opsMetrics, thresholds } from './agreed.ts'
+import { samplingOptions } from '../support/sampling.ts'
 import { alertCases, promtoolTest, promtoolTestOfNothingYet } from './alert-cases.ts'
 
 const infra = join(import.meta.dirname, '../../infra')
@@ -149,12 +152,20 @@ async function testRules(content: string): Promise<void> {
 /** What a replica and ops export, and what Prometheus adds. */
 async function exported(): Promise<Set<string>> {
   const fleet = await startFleet({}, 1)
-  const { body } = await new Client(fleet).call('/metrics')
-  await fleet.close()
-  const own = [...body.matchAll(/^# TYPE (\w+) (\w+)$/gm)].flatMap(([, name = '', type]) =>
-    type === 'histogram' ? ['_bucket', '_sum', '_count'].map((part) => name + part) : [name],
-  )
-  return new Set([...own, ...opsMetrics, 'up', 'ALERTS'])
+  const { sources, watch, close } = startSampling(samplingOptions(fleet.mongo.connection.name, ''))
+  try {
+    const { body } = await new Client(fleet).call('/metrics')
+    const ofReplica = [...body.matchAll(/^# TYPE (\w+) (\w+)$/gm)].flatMap(([, name = '', type]) =>
+      type === 'histogram' ? ['_bucket', '_sum', '_count'].map((part) => name + part) : [name],
+    )
+    const ofOps = createExposition(sources, watch)
+      .getMetricsAsArray()
+      .map(({ name }) => name)
+    return new Set([...ofReplica, ...ofOps, 'up', 'ALERTS'])
+  } finally {
+    await close()
+    await fleet.close()
+  }
 }
 
 /** Every value of a key `expr`, wherever it is. */

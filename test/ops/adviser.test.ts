@@ -33,7 +33,7 @@ const beyond: [string, Values, Values][] = [
   ['error-rate', { 'errors.share': 0.02 }, { 'errors.share': 0 }],
   ['lag', { 'lag.mongo-2': 10, 'lag.mongo-3': 2_100 }, { 'lag.mongo-2': 10, 'lag.mongo-3': 10 }],
   ['cache-hits', { 'cache.redis': 0.7 }, { 'cache.redis': 0.95 }],
-  ['pool', { 'pool.inuse.mongo-1': 45, 'pool.max': 50 }, { 'pool.inuse.mongo-1': 4, 'pool.max': 50 }],
+  ['pool', { 'pool.fullest': 0.9 }, { 'pool.fullest': 0.08 }],
   ['member-down', { 'members.down': 1 }, { 'members.down': 0 }],
 ]
 

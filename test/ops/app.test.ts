@@ -7,12 +7,14 @@ import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { buildApp } from '../../apps/ops/app.ts'
-import { readFigures } from '../../apps/ops/replicas.ts'
+import { type Replica, readFigures } from '../../apps/ops/replicas.ts'
 import { type Sampling, startSampling } from '../../apps/ops/sampling.ts'
 import { createStreams, maxStreams } from '../../apps/ops/streams.ts'
+import { valuesOf } from '../../apps/ops/values.ts'
 import type { Snapshot, Update } from '../../apps/ops/wire.ts'
-import { type Fleet, listen, newDatabaseName, redisOptions, startFleet } from '../support/api.ts'
-import { freePorts, rootUser, waitFor } from '../support/servers.ts'
+import { type Fleet, listen, startFleet } from '../support/api.ts'
+import { samplingOptions } from '../support/sampling.ts'
+import { freePorts, waitFor } from '../support/servers.ts'
 import { startValve } from '../support/valve.ts'
 
 let fleet: Fleet
@@ -23,33 +25,22 @@ let app: FastifyInstance
 let url: string
 
 /** As the launcher does it. */
-function noteReplicas(...taken: number[]): void {
-  const processes = taken.map((port, index) => ({ role: 'app', name: `app-${index + 1}`, pid: process.pid, port }))
+function noteReplicas(...taken: (number | { name: string; port: number })[]): void {
+  const processes = taken.map((replica, index) => {
+    const named = typeof replica === 'number' ? { name: `app-${index + 1}`, port: replica } : replica
+    return { role: 'app', pid: process.pid, ...named }
+  })
   const others = [{ role: 'redis', name: 'redis', pid: process.pid, port: inject('servers').redisPort }]
   writeFileSync(join(dir, 'stack.json'), JSON.stringify({ processes: [...processes, ...others] }))
 }
-
-const samplingOptions = () => ({
-  source: { kind: 'stack' as const },
-  stackPath: join(dir, 'stack.json'),
-  nginx: { statusUrl: '', logPath: '' },
-  redis: { url: redisOptions().url, password: redisOptions().password },
-  mongo: {
-    hosts: inject('servers').mongoHosts,
-    database: newDatabaseName(),
-    credentials: { user: rootUser, password: inject('servers').rootPassword },
-  },
-  onError: () => {},
-})
 
 beforeAll(async () => {
   fleet = await startFleet({}, 3)
   ports = (await listen(fleet)).map((address) => Number(address.split(':').at(-1)))
   dir = mkdtempSync(join(tmpdir(), 'brigade-ops-'))
   noteReplicas(...ports.slice(0, 2))
-  const options = samplingOptions()
   // In the database of the fleet, which drops it.
-  sampling = startSampling({ ...options, mongo: { ...options.mongo, database: fleet.mongo.connection.name } })
+  sampling = startSampling(samplingOptions(fleet.mongo.connection.name, join(dir, 'stack.json')))
   app = await buildApp({ ...sampling, logger: pino({ level: 'silent' }) })
   const [port = 0] = await freePorts(1)
   await app.listen({ host: '127.0.0.1', port })
@@ -148,6 +139,19 @@ describe('the samples', () => {
     await waitFor('it to be back', 10_000, async () => (await replicas())[1]?.health === 'ok')
   })
 
+  test('do not count what ops itself has replicas do as connections in use', async () => {
+    const inUse = async () => {
+      const { series } = (await snapshot()).history
+      return Object.entries(series).flatMap(([name, values]) =>
+        name.startsWith('pool.inuse.') ? values.slice(-8) : [],
+      )
+    }
+    await waitFor('eight seconds without a request', 25_000, async () => {
+      const values = await inUse()
+      return values.length >= 8 && values.every((value) => value === 0 || value === null) && values.includes(0)
+    })
+  })
+
   test('read the metrics that a replica exports by their names', async () => {
     const text = await (await fetch(`http://127.0.0.1:${ports[0]}/metrics`)).text()
     const { counters, gauges } = readFigures(text)
@@ -189,6 +193,16 @@ brigade_http_connections NaN
     },
     gauges: { 'pool.open|mongo-1': 10, 'pool.inuse|mongo-1': 2, 'pool.max': 50 },
   })
+})
+
+test('the fullest pool is that of one replica, not of all together', () => {
+  const usedBy = (inUse: number) => ({
+    rates: () => ({}),
+    gauges: { 'pool.inuse|mongo-1': inUse, 'pool.inuse|mongo-2': 1, 'pool.max': 50 },
+  })
+  const current = () => [usedBy(5), usedBy(45), usedBy(5)] as unknown as Replica[]
+  const values = valuesOf({ ...sampling.sources, replicas: { ...sampling.sources.replicas, current } }, [], 0)
+  expect([values['pool.fullest'], values['pool.max']]).toEqual([0.9, 150])
 })
 
 describe('the stream', () => {
@@ -252,6 +266,32 @@ describe('the stream', () => {
   })
 })
 
+describe('the targets for Prometheus', () => {
+  const targets = async () => (await (await fetch(`${url}/ops/targets`)).json()) as unknown
+  const ops = () => ({ targets: [new URL(url).host], labels: { job: 'ops', instance: 'ops' } })
+  const replica = (index: number, name: string) => ({
+    targets: [`127.0.0.1:${ports[index]}`],
+    labels: { job: 'app', instance: name },
+  })
+
+  test('are each replica by its name and ops itself, at addresses that have metrics', async () => {
+    const expected = [replica(0, 'app-1'), replica(1, 'app-2'), ops()]
+    await expect.poll(targets, { timeout: 10_000 }).toEqual(expected)
+    expect((await fetch(`${url}/ops/targets`)).headers.get('content-type')).toMatch(/^application\/json(; |$)/)
+    for (const address of expected.flatMap((entry) => entry.targets)) {
+      expect(await (await fetch(`http://${address}/metrics`)).text()).toMatch(/^# HELP /)
+    }
+  })
+
+  test('have no two of the same name, and are ops alone where there is no replica', async () => {
+    onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
+    noteReplicas({ name: 'app-1', port: ports[0] ?? 0 }, { name: 'app-1', port: ports[2] ?? 0 })
+    await expect.poll(targets, { timeout: 10_000 }).toEqual([replica(2, 'app-1'), ops()])
+    noteReplicas()
+    await expect.poll(targets, { timeout: 10_000 }).toEqual([ops()])
+  })
+})
+
 describe('an answer', () => {
   test('of the dashboard lets a page load its own files only, and is not kept', async () => {
     const { headers } = await fetch(`${url}/ops/snapshot`)
@@ -272,7 +312,7 @@ describe('an answer', () => {
   })
 })
 
-// The page itself is looked at in page.test.ts.
+// The page itself is looked at in test/stack/dashboard.test.ts.
 const index = join(import.meta.dirname, '../../apps/ops/page/index.html')
 test.skipIf(!existsSync(index))('the page is there, and every file that it names', async () => {
   for (const path of ['/ops', '/ops/']) {

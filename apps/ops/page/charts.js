@@ -176,7 +176,7 @@ function createChart(panel, facts, onTable) {
     for (const [place, { series, beside }] of lines.entries()) {
       const value = values[place]
       if (!value || !shown) continue
-      const more = beside ? ` / ${panel.format(shown.values(beside)[at])}` : ''
+      const more = beside ? ` of ${panel.format(shown.values(beside)[at])} open` : ''
       setText(value, panel.format(shown.values(series)[at]) + more)
     }
     const hoveredMs = hovered === null || hovered === undefined ? undefined : shown.timesMs[hovered]

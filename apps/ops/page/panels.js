@@ -7,7 +7,7 @@ import { bytes, cores, milliseconds, number, percent, seconds } from './format.j
  * @typedef {object} Line
  * @property {string} series
  * @property {string} label
- * @property {string} [beside] a series whose latest value is told after this one's
+ * @property {string} [beside] a series whose latest value this one's is a part of
  */
 
 /**
@@ -109,10 +109,10 @@ export const panels = [
   {
     id: 'pool',
     title: 'Pool in use',
-    unit: 'of open',
+    unit: 'all replicas',
     format: number,
     members: { prefix: 'pool.inuse.', besidePrefix: 'pool.open.' },
-    aside: { series: 'pool.max', tell: (value) => `at most ${number(value)}` },
+    aside: { series: 'pool.fullest', tell: (value) => `fullest ${percent(value)}` },
     softMax: 5,
   },
   {

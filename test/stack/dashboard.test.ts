@@ -1,14 +1,24 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Snapshot } from '../../apps/ops/wire.ts'
 import { chromiumArguments, findChromium } from '../support/chromium.ts'
+import { command, type Launcher, launch, newDataDir, removeStack } from '../support/launcher.ts'
+import { freePorts, waitFor } from '../support/servers.ts'
+import { startSteadyLoad } from '../support/steady-load.ts'
 import { startValve } from '../support/valve.ts'
 
 const executablePath = findChromium()
-// The dashboard of a stack that runs, such as http://127.0.0.1:8080/ops.
-const url = process.env.OPS_PAGE_URL ?? ''
+/** A folder for pictures of the story; none are taken where it is not set. */
+const pictures = process.env.DASHBOARD_SCREENSHOTS
+const checkout = join(import.meta.dirname, '../..')
+const env = {
+  SAMPLE_DATA: 'false',
+  RATE_LIMIT_MAX: '1000000000',
+  BRIGADE_CACHE_DIR: process.env.BRIGADE_CACHE_DIR ?? join(checkout, '.cache'),
+}
 
 const desk = { width: 1280, height: 800 }
 const phone = { width: 390, height: 844 }
@@ -40,13 +50,27 @@ interface View {
   colorScheme?: 'light' | 'dark'
 }
 
-describe.skipIf(!executablePath || !url)('the dashboard', () => {
+if (!executablePath) process.stdout.write('No Chromium in PATH: the tests of the dashboard are skipped\n')
+
+describe.skipIf(!executablePath)('the dashboard', () => {
   let browser: Browser
+  let launcher: Launcher
+  let url: string
 
   beforeAll(async () => {
+    const [port = 0] = await freePorts(1)
+    launcher = launch({ dataDir: newDataDir(), port, env })
+    await launcher.ready()
+    url = `${launcher.url}/ops`
+    await waitFor('everything to be well', 60_000, async () =>
+      (await snapshot()).state.nodes.every(({ health }) => health === 'ok'),
+    )
     browser = await chromium.launch({ executablePath: executablePath as string, args: chromiumArguments })
   })
-  afterAll(async () => browser?.close())
+  afterAll(async () => {
+    await browser?.close()
+    if (launcher) await removeStack(launcher.dataDir)
+  })
 
   /** The page of this address as a visitor sees it once there is data. Closed when the test ends. */
   async function openPage(address: string, { viewport = desk, colorScheme = 'light' }: View = {}): Promise<OpenedPage> {
@@ -220,7 +244,9 @@ describe.skipIf(!executablePath || !url)('the dashboard', () => {
 
   for (const [size, viewport] of Object.entries({ desk, phone })) {
     for (const colorScheme of ['light', 'dark'] as const) {
-      test(`has nothing that axe finds, ${colorScheme} on a ${size}, nor has its table`, async () => {
+      test(`has nothing that axe finds, ${colorScheme} on a ${size}, nor has its table`, {
+        timeout: 60_000,
+      }, async () => {
         const { page } = await openPage(url, { viewport, colorScheme })
         await picture(page, 'Event loop').waitFor()
         expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width)
@@ -238,6 +264,59 @@ describe.skipIf(!executablePath || !url)('the dashboard', () => {
     const boxes = await Promise.all(controls.map((control: Locator) => control.boundingBox()))
     const outside = boxes.filter((box) => box && (box.x < 0 || box.x + box.width > phone.width))
     expect(outside).toEqual([])
+  })
+
+  test('tells the story of a load, a scale and a failover, and is never loaded again', {
+    timeout: 240_000,
+  }, async () => {
+    const { page, complaints } = await openPage(url)
+    let loads = 0
+    page.on('framenavigated', () => loads++)
+    let taken = 0
+    const takePicture = async (name: string) => {
+      if (!pictures) return
+      mkdirSync(pictures, { recursive: true })
+      await page.screenshot({ path: join(pictures, `${++taken}-${name}.png`) })
+    }
+    const words = (title: string) => page.getByRole('list', { name: `${title}: latest values` }).textContent()
+    const processes = () => region(page, 'Topology').getByRole('listitem')
+    const processNamed = (name: string, more = '') => processes().filter({ hasText: new RegExp(`^${name},.*${more}`) })
+    const happened = (text: string) =>
+      page.getByRole('log', { name: 'Events' }).getByRole('listitem').filter({ hasText: text }).first()
+
+    await page.getByText('1 min', { exact: true }).click()
+    const before = new Map<string, string | null>()
+    for (const title of chartTitles) before.set(title, await words(title))
+    const load = await startSteadyLoad(launcher.url, { perSecond: 40, errorEveryMs: 5_000 })
+    onTestFinished(load.stop)
+    for (const title of chartTitles) {
+      await expect.poll(() => words(title), { timeout: 30_000, message: title }).not.toBe(before.get(title))
+    }
+    await takePicture('load')
+
+    expect(await command(launcher.dataDir, 'scale', 'app=4')).toMatchObject({ status: 0 })
+    await processNamed('app-4', 'ok').waitFor({ state: 'attached', timeout: 10_000 })
+    await happened('app-4').waitFor()
+    await takePicture('scale')
+
+    const primary = (await snapshot()).state.nodes.find(({ role }) => role === 'primary')?.name ?? ''
+    const isOther = new RegExp(`^(?!${primary},)mongo-\\d,.*primary`)
+    process.kill(launcher.process(primary).pid, 'SIGKILL')
+    const killedMs = performance.now()
+    const leftMs = () => Math.max(1, 15_000 - (performance.now() - killedMs))
+    await happened(`${primary} does not answer`).waitFor({ timeout: leftMs() })
+    await takePicture('member-down')
+    await processes().filter({ hasText: isOther }).waitFor({ state: 'attached', timeout: leftMs() })
+    await happened(`is primary after ${primary}`).waitFor({ timeout: leftMs() })
+    await takePicture('failover')
+
+    await processNamed(primary, 'secondary').waitFor({ state: 'attached', timeout: 60_000 })
+    const answered = load.answered()
+    await waitFor('the load to go on', 20_000, async () => load.answered() > answered + 100)
+    await freshness(page).getByText('Live').waitFor()
+    await takePicture('after')
+    expect(loads).toBe(0)
+    expect(complaints.filter((text) => !/ERR_|Failed to load resource/.test(text))).toEqual([])
   })
 })
 
