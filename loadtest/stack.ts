@@ -40,6 +40,11 @@ export class Stack {
     return readFileSync(join(this.dataDir, 'secrets/mongo-root-password'), 'utf8').trim()
   }
 
+  /** What people of the demo, and of load runs, log in with. */
+  get customerPassword(): string {
+    return readFileSync(join(this.dataDir, 'secrets/demo-password'), 'utf8').trim()
+  }
+
   get redisPassword(): string {
     return readFileSync(join(this.dataDir, 'secrets/redis-password'), 'utf8').trim()
   }
