@@ -84,9 +84,10 @@ async function runAll(stack: Stack, options: LoadArguments): Promise<LoadResult[
   const town = await settle(stack.url, { accounts, password: stack.customerPassword, signal })
   say(`${accounts} customers are there, ${town.newAccounts} of them new`)
   const results: LoadResult[] = []
+  const warm = new Set<number>()
   for (const scenario of options.scenarios) {
     say(`\n${scenario.name}: ${scenario.description}`)
-    const result = await runScenario(stack, scenario, town, { ...options, signal, tell: say })
+    const result = await runScenario(stack, scenario, town, { ...options, warm, signal, tell: say })
     results.push(result)
     say(`\n${describeResult(result)}`)
     await sleep(restMs, undefined, { signal })

@@ -45,6 +45,10 @@ export class Stack {
     return readFileSync(join(this.dataDir, 'secrets/demo-password'), 'utf8').trim()
   }
 
+  get mongoPassword(): string {
+    return readFileSync(join(this.dataDir, 'secrets/mongo-password'), 'utf8').trim()
+  }
+
   get redisPassword(): string {
     return readFileSync(join(this.dataDir, 'secrets/redis-password'), 'utf8').trim()
   }

@@ -12,6 +12,8 @@ export interface Town {
   /** The most popular ones, with their menus, to order from. */
   places: Zipf<Place>
   accounts: Account[]
+  /** Of all accounts. */
+  password: string
   /** How many accounts had to be made; the others were there from an earlier run. */
   newAccounts: number
 }
@@ -45,8 +47,7 @@ export async function settle(
   url: string,
   options: { accounts: number; password: string; signal: AbortSignal },
 ): Promise<Town> {
-  const { password, signal } = options
-  const client = new Client(url, signal)
+  const client = new Client(url, options.signal)
   const ids = new Chance(popularitySeed).shuffled(await restaurantIds(client))
   if (ids.length === 0) {
     throw new Failure('The stack has no restaurants: start it with its sample data, or npm run import -- FILE.', 2)
@@ -54,8 +55,18 @@ export async function settle(
   const popular = await inParallel(ids.slice(0, places), (id) => client.ask<Place>('GET', `/api/restaurants/${id}`))
   const withMenu = popular.filter(({ menu }) => menu.length > 0)
   if (withMenu.length === 0) throw new Failure('No restaurant has a menu to order from.', 2)
-  const town: Town = { restaurants: new Zipf(ids), places: new Zipf(withMenu), accounts: [], newAccounts: 0 }
-  const numbers = Array.from({ length: options.accounts }, (_, index) => index + 1)
+  return settleAccounts(url, { restaurants: new Zipf(ids), places: new Zipf(withMenu) }, options)
+}
+
+/** As {@link settle}, with the restaurants of another town. */
+export async function settleAccounts(
+  url: string,
+  { restaurants, places }: Pick<Town, 'restaurants' | 'places'>,
+  { accounts, password, signal }: { accounts: number; password: string; signal: AbortSignal },
+): Promise<Town> {
+  const client = new Client(url, signal)
+  const town: Town = { restaurants, places, accounts: [], password, newAccounts: 0 }
+  const numbers = Array.from({ length: accounts }, (_, index) => index + 1)
   town.accounts = await inParallel(numbers, async (number) => {
     const person = { email: `load-${number}@brigade.example`, password, name: `Customer ${number}` }
     const { cookie, isNew } = await enter(client, person)
@@ -66,7 +77,7 @@ export async function settle(
 }
 
 async function enter(client: Client, person: Identity): Promise<{ cookie: string; isNew: boolean }> {
-  const signedUp = await client.send('POST', '/api/users', { body: JSON.stringify(person), accepted: [201, 409] })
+  const signedUp = await client.send('POST', '/api/users', { body: JSON.stringify(person), accepted: [201, 404, 409] })
   const { email, password } = person
   const answer =
     signedUp.status === 201
