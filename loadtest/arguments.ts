@@ -16,6 +16,8 @@ export interface LoadArguments {
   rate: number | undefined
   edge: boolean
   seed: number
+  /** Requests to each replica before anything is measured. */
+  warmUp: number
   json: string | undefined
   html: string | undefined
   record: boolean
@@ -35,6 +37,8 @@ ${scenarios.map(({ name, description }) => `                         ${name.padE
   --rate N             requests per second that are due, whatever becomes of those before; without it, each connection
                        sends as soon as it has its answer, which tells how much the stack can do and nothing about times
   --no-edge            sends a cookie that is no session, so that Nginx answers nobody from its cache
+  --warm-up N          requests to each replica before anything is measured (default 2000; a cold one takes up to twice
+                       the time)
   --seed N             repeats the choices of an earlier run (default random)
   --json FILE          writes the result for machines
   --html FILE          writes it as a page with plots
@@ -50,7 +54,7 @@ export function parseLoad(args: string[]): LoadArguments | 'help' {
   const values = parse(args)
   if (values.help) return 'help'
   const problems: string[] = []
-  const count = (name: 'seconds' | 'connections' | 'rate' | 'seed', most: number) => {
+  const count = (name: 'seconds' | 'connections' | 'rate' | 'seed' | 'warm-up', most: number) => {
     const text = values[name]
     if (text === undefined) return undefined
     if (!/^\d{1,10}$/.test(text) || Number(text) > most || Number(text) < 1) {
@@ -78,6 +82,7 @@ export function parseLoad(args: string[]): LoadArguments | 'help' {
     rate: count('rate', 100_000),
     edge: !values['no-edge'],
     seed: count('seed', 2 ** 32 - 1) ?? Math.ceil(Math.random() * 2 ** 31),
+    warmUp: count('warm-up', 1_000_000) ?? 2_000,
     json: values.json,
     html: values.html,
     record: values.record ?? false,
@@ -96,7 +101,7 @@ function parse(args: string[]) {
       args,
       options: {
         ...{ scenario: text, seconds: text, connections: text, rate: text, seed: text, json: text, html: text },
-        ...{ profile: text, url: text, 'data-dir': text, 'no-edge': flag, record: flag },
+        ...{ 'warm-up': text, profile: text, url: text, 'data-dir': text, 'no-edge': flag, record: flag },
         help: { type: 'boolean', short: 'h' },
       },
     })

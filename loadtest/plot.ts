@@ -14,7 +14,7 @@ export interface Axis {
 
 const width = 640
 const height = 260
-const margin = { left: 56, right: 12, top: 12, bottom: 40 }
+const margin = { left: 66, right: 30, top: 12, bottom: 40 }
 const inner = { width: width - margin.left - margin.right, height: height - margin.top - margin.bottom }
 
 /** Lines over two axes; what lies beyond the outermost ticks is cut off. */

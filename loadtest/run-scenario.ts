@@ -17,10 +17,11 @@ export interface LoadOptions {
   rate: number | undefined
   edge: boolean
   seed: number
+  warmUp: number
 }
 
-// A cold replica takes up to twice the time. One that has been warmed up by another scenario needs less.
-const warmUpRequests = { cold: 2_000, warm: 500 }
+// One that has been warmed up by another scenario needs less than a cold one.
+const againShare = 0.25
 const warmUpConnections = 8
 const meanwhileAfterMs = 1_000
 const progressMs = 2_000
@@ -59,7 +60,7 @@ export async function runScenario(
       url: `http://127.0.0.1:${port}`,
       connections: warmUpConnections,
       pace: new Unpaced(),
-      until: { requests: warmUpRequests[warm.has(pid) ? 'warm' : 'cold'] },
+      until: { requests: Math.ceil(options.warmUp * (warm.has(pid) ? againShare : 1)) },
       requestsOf,
       onOutcome: (outcome) => warmUp.add(outcome),
       signal,

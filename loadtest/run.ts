@@ -17,7 +17,7 @@ import { runScenario } from './run-scenario.ts'
 import { findStack, Stack, startStack } from './stack.ts'
 import { settle } from './town.ts'
 
-const leastAccounts = 64
+const leastAccounts = 16
 const mostAccounts = 256
 // What is left of one scenario's writes reaches the secondaries before the next.
 const restMs = 1_000

@@ -160,11 +160,13 @@ function nginxConf({ guide, buffer, file }: Fronts): string {
       client_body_temp_path body_temp; proxy_temp_path proxy_temp;
       fastcgi_temp_path fastcgi_temp; uwsgi_temp_path uwsgi_temp; scgi_temp_path scgi_temp;
 
-      # As the guide has it.
+      # As the guide has it. The first two are what Nginx does by itself before 1.29.7, and what most systems bring.
       upstream app { least_conn; ${servers(guide[1])} }
       server {
         listen ${host}:${guide[0]};
         location / {
+          proxy_http_version 1.0;
+          proxy_set_header Connection close;
           proxy_pass http://app;
           proxy_set_header Host $host;
           proxy_set_header X-Real-IP $remote_addr;
