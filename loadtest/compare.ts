@@ -38,6 +38,7 @@ ${works.map(({ name }, index) => `                         ${index + 1}  ${name}
   --seconds N          length of each measurement (default 4)
   --connections N      how many ask at once (default 32)
   --warm-up N          requests to each replica before anything is measured, for each work (default 2000)
+  --keep-alive         lets the guide's Nginx keep its connections to replicas, as it does by itself since 1.29.7
   --json FILE          writes the result for machines
   --html FILE          writes it as a page with plots
   --record             writes it into loadtest/RESULTS.md
@@ -51,6 +52,7 @@ interface Options {
   seconds: number
   connections: number
   warmUp: number
+  keepAlive: boolean
   json: string | undefined
   html: string | undefined
   record: boolean
@@ -103,6 +105,7 @@ async function main(): Promise<number> {
       body: await (await fetch(`${stack.url}/api/restaurants/${popular.restaurants.items[0]}`)).text(),
       userIds: await Promise.all(town.accounts.map(({ cookie }) => userIdOf(stack.url, cookie))),
       atOnce: options.connections,
+      keepAlive: options.keepAlive,
       signal,
     })
     const field: Field = {
@@ -389,6 +392,7 @@ function parse(args: string[]): Options | 'help' {
           html: text,
         },
         record: { type: 'boolean' },
+        'keep-alive': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     }).values
@@ -412,6 +416,7 @@ function parse(args: string[]): Options | 'help' {
     seconds: count('seconds', 4, 600),
     connections: count('connections', 32, accounts),
     warmUp: count('warm-up', 2_000, 100_000),
+    keepAlive: values['keep-alive'] === true,
     json: values.json === undefined ? undefined : String(values.json),
     html: values.html === undefined ? undefined : String(values.html),
     record: values.record === true,

@@ -42,10 +42,11 @@ export interface Opponents {
  *
  * @param body what the limits send
  * @param userIds whose orders the driver finds
+ * @param keepAlive whether the guide's Nginx keeps its connections to replicas
  */
 export async function startOpponents(
   stack: Stack,
-  options: { body: string; userIds: string[]; atOnce: number; signal: AbortSignal },
+  options: { body: string; userIds: string[]; atOnce: number; keepAlive: boolean; signal: AbortSignal },
 ): Promise<Opponents> {
   const { signal } = options
   const dir = mkdtempSync(join(tmpdir(), 'brigade-guide-'))
@@ -86,7 +87,12 @@ export async function startOpponents(
 
     writeFileSync(
       join(dir, 'nginx.conf'),
-      nginxConf({ guide: [guidePort, guidePorts], buffer: [bufferPort, bufferPorts], file: filePort }),
+      nginxConf({
+        guide: [guidePort, guidePorts],
+        buffer: [bufferPort, bufferPorts],
+        file: filePort,
+        keepAlive: options.keepAlive,
+      }),
     )
     const { nginx } = await findBinaries({
       env: process.env,
@@ -148,10 +154,15 @@ interface Fronts {
   guide: [number, number[]]
   buffer: [number, number[]]
   file: number
+  keepAlive: boolean
 }
 
-function nginxConf({ guide, buffer, file }: Fronts): string {
+function nginxConf({ guide, buffer, file, keepAlive }: Fronts): string {
   const servers = (ports: number[]) => ports.map((port) => `server ${host}:${port};`).join(' ')
+  // Nginx does the former by itself since 1.29.7, and the latter before; said here, so that it is the same everywhere.
+  const toReplicas = keepAlive
+    ? `proxy_http_version 1.1; proxy_set_header Connection "";`
+    : `proxy_http_version 1.0; proxy_set_header Connection close;`
   return `worker_processes auto;
     ${process.getuid?.() === 0 ? 'user root;' : ''}
     events { worker_connections 4096; }
@@ -160,13 +171,12 @@ function nginxConf({ guide, buffer, file }: Fronts): string {
       client_body_temp_path body_temp; proxy_temp_path proxy_temp;
       fastcgi_temp_path fastcgi_temp; uwsgi_temp_path uwsgi_temp; scgi_temp_path scgi_temp;
 
-      # As the guide has it. The first two are what Nginx does by itself before 1.29.7, and what most systems bring.
-      upstream app { least_conn; ${servers(guide[1])} }
+      # As the guide has it.
+      upstream app { least_conn; ${servers(guide[1])} ${keepAlive ? 'keepalive 32;' : ''} }
       server {
         listen ${host}:${guide[0]};
         location / {
-          proxy_http_version 1.0;
-          proxy_set_header Connection close;
+          ${toReplicas}
           proxy_pass http://app;
           proxy_set_header Host $host;
           proxy_set_header X-Real-IP $remote_addr;
