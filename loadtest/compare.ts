@@ -293,7 +293,8 @@ function ask(
 }
 
 function requestsOf({ towns }: Field, side: 'stack' | 'guide', work: Work, connections: number) {
-  const town = towns[side]
+  const { restaurants } = towns[side]
+  const town = { ...towns[side], restaurants: restaurants.first(work.restaurants ?? restaurants.items.length) }
   const mix = new Mix(work.stories)
   const chance = new Chance(Math.floor(Math.random() * 2 ** 32))
   const anonymous: Record<string, string> = side === 'stack' && !work.edge ? { cookie: 'sid=none' } : {}

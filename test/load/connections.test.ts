@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Driven, drive, type Outcome } from '../../loadtest/connections.ts'
-import { FixedRate, type Pace, Unpaced } from '../../loadtest/pace.ts'
+import { Unpaced } from '../../loadtest/pace.ts'
 
 let server: Server | undefined
 afterEach(() => {
@@ -19,14 +19,14 @@ async function listen(answer: RequestListener): Promise<string> {
 }
 
 /** Asks for `/0`, `/1` and so on, each to be answered by its own path. */
-async function askAll(url: string, more: { connections?: number; pace?: Pace; until: Driven['until'] }) {
+async function askAll(url: string, more: { connections?: number; until: Driven['until'] }) {
   const outcomes: Outcome[] = []
   const told: (string | undefined)[] = []
   let next = 0
   await drive({
     url,
     connections: more.connections ?? 1,
-    pace: more.pace ?? new Unpaced(),
+    pace: new Unpaced(),
     until: more.until,
     requestsOf: () => ({
       next: (body?: string) => {
@@ -88,39 +88,5 @@ describe('connections', () => {
     expect(outcomes.map(({ body, retries }) => [body, retries])).toEqual(
       Array.from({ length: 10 }, (_, index) => [`/${index}`, 0]),
     )
-  })
-})
-
-describe('a fixed rate', () => {
-  test('sends one after the other in equal intervals, not a second of them at once', async () => {
-    const url = await listen((request, response) => response.end(request.url))
-    const arrivals: number[] = []
-    server?.on('request', () => arrivals.push(performance.now()))
-    await askAll(url, { connections: 4, pace: new FixedRate(50), until: { seconds: 1 } })
-    expect(arrivals.length).toBeGreaterThan(40)
-    expect(arrivals.length).toBeLessThanOrEqual(51)
-    const half = (arrivals[0] ?? 0) + 500
-    expect(arrivals.filter((at) => at < half).length).toBeLessThan(30)
-  })
-
-  test('counts times from when a request was due, so that a stall shows in all that it held up', async () => {
-    let stalled = false
-    const url = await listen((request, response) => {
-      if (request.url !== '/10') return response.end(request.url)
-      stalled = true
-      setTimeout(() => response.end(request.url), 500)
-    })
-    const { outcomes } = await askAll(url, { pace: new FixedRate(100), until: { seconds: 1 } })
-    expect(stalled).toBe(true)
-    // Fifty were due in that time; the last of them had hardly to wait.
-    expect(outcomes.filter(({ timeMs }) => timeMs > 100).length).toBeGreaterThanOrEqual(35)
-  })
-
-  test('tells how many were due and could not be sent', async () => {
-    const url = await listen((request, response) => setTimeout(() => response.end(request.url), 100))
-    const pace = new FixedRate(100)
-    const { outcomes } = await askAll(url, { pace, until: { seconds: 1 } })
-    expect(outcomes.length + pace.unsent).toBeGreaterThan(95)
-    expect(pace.unsent).toBeGreaterThan(80)
   })
 })
