@@ -8,13 +8,13 @@ export function profilingOptions(dir: string): string {
 }
 
 /** Names the profiles after the replicas, which have ended, and removes those of launcher and setup. */
-export function takeProfiles(dir: string, replicas: StackProcess[]): void {
+export function takeProfiles(dir: string, replicas: Map<number, StackProcess>): void {
   for (const file of readdirSync(dir)) {
     // CPU.<date>.<time>.<pid>.<thread>.<number>.cpuprofile
     const pid = /^CPU\.\d+\.\d+\.(\d+)\./.exec(file)?.[1]
     if (pid === undefined) continue
-    const replica = replicas.find((each) => each.pid === Number(pid))
-    if (replica) renameSync(join(dir, file), join(dir, `${replica.name}.cpuprofile`))
+    const replica = replicas.get(Number(pid))
+    if (replica) renameSync(join(dir, file), join(dir, `${replica.name}-${pid}.cpuprofile`))
     else rmSync(join(dir, file))
   }
 }

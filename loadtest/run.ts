@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from '../infra/failure.ts'
+import type { StackProcess } from '../infra/stack-file.ts'
 import { type LoadArguments, parseLoad, usage } from './arguments.ts'
 import { profilingOptions, takeProfiles } from './profiles.ts'
 import { record } from './record.ts'
@@ -43,11 +44,11 @@ async function main(): Promise<number> {
   }
   const machine = thisMachine()
   const stack = options.running ? findStack(options.running) : await startOwn(options)
+  const replicas = new Map<number, StackProcess>()
   let results: LoadResult[] | undefined
   try {
-    results = await runAll(stack, options)
+    results = await runAll(stack, options, replicas)
   } finally {
-    const replicas = stack.processes.filter(({ role }) => role === 'app')
     await stack.end()
     if (options.profile !== undefined) takeProfiles(fromHere(options.profile), replicas)
     if (!options.running) {
@@ -78,7 +79,12 @@ async function startOwn({ profile }: LoadArguments): Promise<Stack> {
   return stack
 }
 
-async function runAll(stack: Stack, options: LoadArguments): Promise<LoadResult[]> {
+/** @param replicas takes in all there have been, by pid */
+async function runAll(
+  stack: Stack,
+  options: LoadArguments,
+  replicas: Map<number, StackProcess>,
+): Promise<LoadResult[]> {
   const { signal } = interrupted
   const accounts = Math.min(mostAccounts, Math.max(leastAccounts, options.connections))
   const town = await settle(stack.url, { accounts, password: stack.customerPassword, signal })
@@ -87,12 +93,18 @@ async function runAll(stack: Stack, options: LoadArguments): Promise<LoadResult[
   const warm = new Set<number>()
   for (const scenario of options.scenarios) {
     say(`\n${scenario.name}: ${scenario.description}`)
+    noteReplicas(stack, replicas)
     const result = await runScenario(stack, scenario, town, { ...options, warm, signal, tell: say })
     results.push(result)
     say(`\n${describeResult(result)}`)
+    noteReplicas(stack, replicas)
     await sleep(restMs, undefined, { signal })
   }
   return results
+}
+
+function noteReplicas(stack: Stack, replicas: Map<number, StackProcess>): void {
+  for (const each of stack.processes) if (each.role === 'app') replicas.set(each.pid, each)
 }
 
 /** A path as the person gave it, from where they stand. */
