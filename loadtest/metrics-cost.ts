@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import autocannon from 'autocannon'
 import { isFree } from '../infra/free-port.ts'
 import { answersOk } from '../infra/probes.ts'
-import { findStack, type Stack } from './consistency/stack.ts'
+import { findStack, type Stack } from './stack.ts'
 
 const rounds = 15
 const requestsPerRound = 800

@@ -64,7 +64,7 @@ describe('the tree', () => {
   test('keeps each library in the folder that knows it', () => {
     const owners: [RegExp, string[]][] = [
       [/^mongoose$/, ['apps/data', 'loadtest', 'test']],
-      [/^(ioredis|connect-redis)$/, ['apps/data', 'test']],
+      [/^(ioredis|connect-redis)$/, ['apps/data', 'loadtest/guide', 'test']],
       [/^(fastify|fastify-plugin|@fastify\/.*)$/, ['apps/api', 'apps/ops', 'loadtest', 'test']],
       [/^(?!node:)[@a-z]/, ['apps/data', 'apps/api', 'apps/ops', 'apps/setup', 'loadtest', 'test']],
     ]

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Chance } from './chance.ts'
+import type { Chance } from '../chance.ts'
+import type { Stack } from '../stack.ts'
 import type { Call } from './history.ts'
 import type { Recorder } from './recorder.ts'
 import { flushRedis } from './redis-flush.ts'
 import type { ReplicaSet } from './replica-set.ts'
-import type { Stack } from './stack.ts'
 
 /** What a fault may use. */
 export interface Scene {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Chance } from './chance.ts'
+import type { Chance } from '../chance.ts'
 import type { Account, Device, Place, Shown } from './device.ts'
 import { type Call, type Op, type OrderStatus, statusesAfter, type Versions } from './history.ts'
 import type { Turns } from './turns.ts'

@@ -1,6 +1,6 @@
+import { count, milliseconds as ms, table } from '../table.ts'
 import type { CheckOptions } from './arguments.ts'
 import type { Verdict } from './findings.ts'
-import { count, milliseconds as ms, table } from './table.ts'
 import { type FaultTally, slowReadMs, type Tally } from './tally.ts'
 import { describeCall, describeVerdict } from './verdict-text.ts'
 

@@ -10,11 +10,11 @@
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from '../../infra/failure.ts'
+import { Spread } from '../spread.ts'
+import { Stack, startStack } from '../stack.ts'
+import { milliseconds as ms, table } from '../table.ts'
 import { ReplicaSet } from './replica-set.ts'
 import { untilHealthy } from './settle.ts'
-import { Spread } from './spread.ts'
-import { Stack, startStack } from './stack.ts'
-import { milliseconds as ms, table } from './table.ts'
 
 const routings = ['causal', 'secondary', 'primary'] as const
 const readsPerWrite = 10

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import mongoose from 'mongoose'
 import { Failure } from '../../infra/failure.ts'
+import type { Stack } from '../stack.ts'
 import type { Device } from './device.ts'
 import type { Call, Circumstances, ListedOrder, Operation, OrderStatus, Versions } from './history.ts'
 import type { Customer, Owner } from './people.ts'
 import type { Recorder } from './recorder.ts'
 import type { ReplicaSet } from './replica-set.ts'
-import type { Stack } from './stack.ts'
 
 const { ObjectId } = mongoose.mongo
 

@@ -1,5 +1,5 @@
+import { Spread } from '../spread.ts'
 import type { Call, Op } from './history.ts'
-import { Spread } from './spread.ts'
 
 export type Group = 'reads' | 'writes' | 'sessions'
 

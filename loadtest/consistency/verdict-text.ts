@@ -1,6 +1,6 @@
+import { count, table } from '../table.ts'
 import { type Kind, kinds, type Verdict } from './findings.ts'
 import type { Call } from './history.ts'
-import { count, table } from './table.ts'
 
 const meanings: Record<Kind, string> = {
   'own-writes': 'what a user has written, that user reads',

@@ -3,17 +3,17 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync }
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import { Failure } from '../../infra/failure.ts'
-import { isFree } from '../../infra/free-port.ts'
-import { answersOk } from '../../infra/probes.ts'
-import { readStackFile, type StackProcess } from '../../infra/stack-file.ts'
+import { Failure } from '../infra/failure.ts'
+import { isFree } from '../infra/free-port.ts'
+import { answersOk } from '../infra/probes.ts'
+import { readStackFile, type StackProcess } from '../infra/stack-file.ts'
 
-const root = resolve(import.meta.dirname, '../..')
+const root = resolve(import.meta.dirname, '..')
 const startWithinMs = 5 * 60_000
 const firstPort = 9_200
 const lastPort = 9_900
 
-/** The stack that is checked, as its data directory describes it at the moment. */
+/** A stack, as its data directory describes it at the moment. */
 export class Stack {
   readonly url: string
   readonly dataDir: string
@@ -40,6 +40,15 @@ export class Stack {
     return readFileSync(join(this.dataDir, 'secrets/mongo-root-password'), 'utf8').trim()
   }
 
+  /** What people of the demo, and of load runs, log in with. */
+  get customerPassword(): string {
+    return readFileSync(join(this.dataDir, 'secrets/demo-password'), 'utf8').trim()
+  }
+
+  get mongoPassword(): string {
+    return readFileSync(join(this.dataDir, 'secrets/mongo-password'), 'utf8').trim()
+  }
+
   get redisPassword(): string {
     return readFileSync(join(this.dataDir, 'secrets/redis-password'), 'utf8').trim()
   }
@@ -51,7 +60,7 @@ export class Stack {
     return answers.every(Boolean)
   }
 
-  /** Stops it, if it was started for the check. */
+  /** Stops it, if it was started by this process. */
   end(): Promise<void> {
     return this.#end()
   }
@@ -79,7 +88,7 @@ export function findStack({ url, dataDir }: { url: string; dataDir: string }): S
  * @throws Failure with its last lines when it does not start
  */
 export async function startStack(env: Record<string, string>, signal: AbortSignal): Promise<Stack> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'brigade-check-'))
+  const dataDir = mkdtempSync(join(tmpdir(), 'brigade-run-'))
   const port = await freePort()
   const child = spawn(
     process.execPath,
@@ -127,7 +136,7 @@ export async function startStack(env: Record<string, string>, signal: AbortSigna
 }
 
 async function freePort(): Promise<number> {
-  // Not always from the first one on: two checks that start at once would want the same.
+  // Not always from the first one on: two runs that start at once would want the same.
   const offset = process.pid % (lastPort - firstPort)
   for (let tried = 0; tried < lastPort - firstPort; tried++) {
     const port = firstPort + ((offset + tried) % (lastPort - firstPort))
