@@ -115,6 +115,23 @@ export const settings = Type.Object({
     maximum: 1_000_000_000,
     description: 'Log-in attempts per account and client address and window; five times as many per address alone',
   }),
+  MAX_REQUESTS_IN_FLIGHT: Type.Integer({
+    default: 256,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'Requests at a time, whatever they wait for; more get 503 at once',
+  }),
+  BUSY_REQUESTS_IN_FLIGHT: Type.Integer({
+    default: 32,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'Requests at a time while the event loop is late; more get 503 at once',
+  }),
+  BUSY_EVENT_LOOP_DELAY_MS: Type.Integer({
+    default: 50,
+    ...milliseconds,
+    description: 'Delay of the event loop from which it counts as late',
+  }),
   BODY_LIMIT_BYTES: Type.Integer({
     default: 262_144,
     minimum: 1024,
@@ -176,6 +193,9 @@ function isNetwork(text: string): boolean {
 function* conflicts(config: ApiConfig): Generator<string> {
   if (config.MONGO_MIN_POOL_SIZE > config.MONGO_MAX_POOL_SIZE) {
     yield `MONGO_MIN_POOL_SIZE (${config.MONGO_MIN_POOL_SIZE}) is larger than MONGO_MAX_POOL_SIZE (${config.MONGO_MAX_POOL_SIZE})`
+  }
+  if (config.BUSY_REQUESTS_IN_FLIGHT > config.MAX_REQUESTS_IN_FLIGHT) {
+    yield `BUSY_REQUESTS_IN_FLIGHT (${config.BUSY_REQUESTS_IN_FLIGHT}) is larger than MAX_REQUESTS_IN_FLIGHT (${config.MAX_REQUESTS_IN_FLIGHT})`
   }
   if (config.DRAIN_MS >= config.SHUTDOWN_TIMEOUT_MS) {
     yield `DRAIN_MS (${config.DRAIN_MS}) leaves nothing of SHUTDOWN_TIMEOUT_MS (${config.SHUTDOWN_TIMEOUT_MS})`
