@@ -62,7 +62,9 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     trustProxy: config.TRUSTED_PROXIES.split(',').map((part) => part.trim()),
     bodyLimit: config.BODY_LIMIT_BYTES,
     requestTimeout: config.REQUEST_TIMEOUT_MS,
-    http: { connectionsCheckingInterval: slowRequestsCheckedEachMs },
+    // From the start, too: set later, it would leave Node's own minute for the headers, and bodies would have as long.
+    http: { requestTimeout: config.REQUEST_TIMEOUT_MS, connectionsCheckingInterval: slowRequestsCheckedEachMs },
+    connectionTimeout: config.CONNECTION_TIMEOUT_MS,
     keepAliveTimeout: config.KEEP_ALIVE_TIMEOUT_MS,
     // While it closes, what is still sent on open connections is answered, not refused: readiness failed long before.
     return503OnClosing: false,

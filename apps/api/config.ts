@@ -143,6 +143,11 @@ export const settings = Type.Object({
     ...milliseconds,
     description: 'Time for a request to arrive in full',
   }),
+  CONNECTION_TIMEOUT_MS: Type.Integer({
+    default: 30_000,
+    ...milliseconds,
+    description: 'Silence in the middle of a request or an answer after which its connection is cut',
+  }),
   KEEP_ALIVE_TIMEOUT_MS: Type.Integer({
     default: 75_000,
     ...milliseconds,
@@ -196,6 +201,9 @@ function* conflicts(config: ApiConfig): Generator<string> {
   }
   if (config.BUSY_REQUESTS_IN_FLIGHT > config.MAX_REQUESTS_IN_FLIGHT) {
     yield `BUSY_REQUESTS_IN_FLIGHT (${config.BUSY_REQUESTS_IN_FLIGHT}) is larger than MAX_REQUESTS_IN_FLIGHT (${config.MAX_REQUESTS_IN_FLIGHT})`
+  }
+  if (config.CONNECTION_TIMEOUT_MS < config.REQUEST_TIMEOUT_MS) {
+    yield `CONNECTION_TIMEOUT_MS (${config.CONNECTION_TIMEOUT_MS}) is shorter than REQUEST_TIMEOUT_MS (${config.REQUEST_TIMEOUT_MS})`
   }
   if (config.DRAIN_MS >= config.SHUTDOWN_TIMEOUT_MS) {
     yield `DRAIN_MS (${config.DRAIN_MS}) leaves nothing of SHUTDOWN_TIMEOUT_MS (${config.SHUTDOWN_TIMEOUT_MS})`

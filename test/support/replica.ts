@@ -17,6 +17,8 @@ export interface ReplicaOptions {
   flags?: string[]
   /** How many files it may have open. */
   openFiles?: number
+  /** Where its log goes: a file, unless given. */
+  logPath?: string
 }
 
 export interface RunningReplica {
@@ -25,6 +27,8 @@ export interface RunningReplica {
   /** Its process at the moment: it is started again when it ends, as by `npm start`. */
   identity(): ProcessIdentity | undefined
   restarts(): number
+  /** Ends it. @returns what its supervisor had to say to that */
+  end(): Promise<string[]>
   /** What it has logged, one object per line; lines that are none are left out. */
   log(): Promise<Record<string, unknown>[]>
   /** Everything that it has said. */
@@ -44,7 +48,8 @@ export async function startReplicas(all: ReplicaOptions[]): Promise<RunningRepli
   await createIndexes(mongo.connection)
   const dir = await mkdtemp(join(tmpdir(), 'brigade-replicas-'))
   const ports = await freePorts(all.length)
-  const supervised = all.map(({ settings = {}, flags = [], openFiles }, index) => {
+  const told: string[] = []
+  const supervised = all.map(({ settings = {}, flags = [], openFiles, logPath }, index) => {
     const name = `app-${index + 1}`
     const port = ports[index] ?? 0
     const args = [...flags, join(root, 'apps/api/main.ts')]
@@ -73,12 +78,12 @@ export async function startReplicas(all: ReplicaOptions[]): Promise<RunningRepli
           ...settings,
         },
         cwd: root,
-        logPath: join(dir, `${name}.log`),
+        logPath: logPath ?? join(dir, `${name}.log`),
         isReady: () => answersOk('127.0.0.1', port, '/readyz'),
         readyWithinMs: 30_000,
         stopSignal: 'SIGTERM',
       },
-      { tell: () => {}, onChange: () => {} },
+      { tell: (message) => told.push(message), onChange: () => {} },
     )
   })
   const stop = async () => {
@@ -101,6 +106,11 @@ export async function startReplicas(all: ReplicaOptions[]): Promise<RunningRepli
       port: each.program.port,
       identity: () => each.identity,
       restarts: () => each.restarts,
+      end: async () => {
+        const before = told.length
+        await each.stop(10_000)
+        return told.slice(before)
+      },
       said,
       log: async () =>
         (await said())

@@ -1,10 +1,15 @@
 import { performance } from 'node:perf_hooks'
-import type { FastifyInstance } from 'fastify'
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { DomainError } from '../../domain/errors.ts'
 import { refuseAtOnce } from '../problem.ts'
 import type { Measurements } from './metrics.ts'
 
 declare module 'fastify' {
+  interface FastifyRequest {
+    /** It counts as one that is being worked on. */
+    isInFlight: boolean
+  }
   interface FastifyContextConfig {
     /** Of a route that must answer also when there is too much to do. */
     isVital?: boolean
@@ -46,6 +51,11 @@ export function shedLoad(
   }, sampleMs).unref()
   app.addHook('onClose', async () => clearInterval(timer))
 
+  const leave = (request: FastifyRequest) => {
+    if (request.isInFlight) inFlight--
+    request.isInFlight = false
+  }
+  app.decorateRequest('isInFlight', false)
   app.addHook('onRequest', (request, reply, done) => {
     if (request.routeOptions.config.isVital) {
       done()
@@ -59,7 +69,13 @@ export function shedLoad(
       return
     }
     inFlight++
-    reply.raw.once('close', () => inFlight--)
+    request.isInFlight = true
+    reply.raw.once('close', () => leave(request))
+    done()
+  })
+  // What is left of a file is sent as its reader reads: that is no work, and slow readers must not take all places.
+  app.addHook('onSend', (request, _reply, payload, done) => {
+    if (payload instanceof Readable) leave(request)
     done()
   })
 }
