@@ -183,7 +183,9 @@ function toDomainError(error: FastifyError | DomainError): DomainError {
   if (error instanceof DomainError) return error
   if (error.validation) {
     return new DomainError('invalid', 'The request does not match the schema', {
-      errors: error.validation.slice(0, maxNamedErrors).map((failure) => fieldError(failure, error.validationContext ?? 'body')),
+      errors: error.validation
+        .slice(0, maxNamedErrors)
+        .map((failure) => fieldError(failure, error.validationContext ?? 'body')),
     })
   }
   const code = codeOfStatus[error.statusCode ?? 500]

@@ -92,7 +92,7 @@ const slow: [string, string][] = [
   ['half of a chunk', `${post}Transfer-Encoding: chunked\r\n\r\n40\r\n{`],
 ]
 
-describe('clients that are slow', () => {
+describe('clients that are slow', { timeout: 120_000 }, () => {
   test.each(slow)('are cut off by Nginx after %s, and others go on', async (_what, text) => {
     const answered = probe()
     const sockets = await openSilent(nginx.port, 200, text)
@@ -114,7 +114,7 @@ describe('clients that are slow', () => {
   // Far more than the buffers of the system hold.
   const lists = `GET /api/restaurants?limit=100 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n`.repeat(2_000)
 
-  test('to read are cut off by Nginx, and others go on', { timeout: 60_000 }, async () => {
+  test('to read are cut off by Nginx, and others go on', async () => {
     const answered = probe()
     const sockets = await openSilent(nginx.port, 10, lists)
     for (const socket of sockets) socket.pause()
@@ -126,7 +126,7 @@ describe('clients that are slow', () => {
     expect(await answered()).toEqual([200])
   })
 
-  test('to read are cut off by a replica, and others go on', { timeout: 60_000 }, async () => {
+  test('to read are cut off by a replica, and others go on', async () => {
     const connections = async () => {
       const metrics = await (await fetch(`http://127.0.0.1:${replica.port}/metrics`)).text()
       return Number(/^brigade_http_connections (\d+)$/m.exec(metrics)?.[1])
@@ -177,7 +177,7 @@ test('bodies that are meant to hurt are refused, and memory does not grow with t
   // What was sent meanwhile is 150 MB.
   expect(rssMb() - before).toBeLessThan(100)
   expect(await answered()).toEqual([200])
-}, 90_000)
+}, 120_000)
 
 describe('requests that two servers could read in two ways', () => {
   const hidden = 'GET /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n'

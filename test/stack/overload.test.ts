@@ -34,7 +34,7 @@ async function signal(replica: RunningReplica): Promise<void> {
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`
 
-describe('a replica', () => {
+describe('a replica', { timeout: 120_000 }, () => {
   test('whose event loop was blocked answers a part of what has come meanwhile, refuses the rest, and is as before', async () => {
     const { first, ask } = await startBehindNginx(
       { flags: onSignal('for (const end = Date.now() + 2_000; Date.now() < end; );') },
@@ -82,7 +82,7 @@ describe('a replica', () => {
     expect(new Set(statuses)).toEqual(new Set([200]))
     expect(await first.said()).toContain('heap out of memory')
     expect(first.identity()?.pid).not.toBe(pid)
-  }, 90_000)
+  })
 
   test('that may open no more files goes on as soon as it may, and nobody notices', async () => {
     const { first, ask } = await startBehindNginx({ openFiles: 80 }, {})
@@ -107,7 +107,7 @@ describe('a replica', () => {
   })
 })
 
-describe('a log that cannot be written', () => {
+describe('a log that cannot be written', { timeout: 120_000 }, () => {
   /** Far more lines than a pipe holds, then the end. */
   async function askAndEnd(replica: RunningReplica): Promise<void> {
     for (let round = 0; round < 30; round++) {
