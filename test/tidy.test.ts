@@ -153,6 +153,19 @@ describe('the documentation', () => {
     expect(missing).toEqual(['MONGO_USER'])
   })
 
+  test('gives the limits that hold', () => {
+    const [, limits = ''] = /\n## Limits\n([\s\S]*?)\n\*\*/.exec(read('nginx/README.md')) ?? []
+    const named = [...limits.matchAll(/`([a-z_]+ [^`]+)`/g)].map(([, directive]) => `${directive};`)
+    expect(named.length).toBeGreaterThan(10)
+    const conf = read('nginx/nginx.conf')
+    expect(named.filter((directive) => !conf.includes(directive))).toEqual([])
+    const settings = [...limits.matchAll(/`([A-Z_]+)=(\w+)`/g)].map(([, name = '', value]) => [name, value])
+    expect(settings.length).toBeGreaterThan(5)
+    const facts: Record<string, { default?: unknown }> = settingFacts
+    const defaults = settings.map(([name = '']) => [name, `${facts[name]?.default}`])
+    expect(settings).toEqual(defaults)
+  })
+
   test('lists every error code with its status in the README', () => {
     const rows = [...read('README.md').matchAll(/^\| `([a-z_]+)` \| (\d{3}) \|/gm)].map((match) => [
       match[1],

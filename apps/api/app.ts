@@ -17,6 +17,7 @@ import { describeError } from './logger.ts'
 import { orderRoutes } from './orders/routes.ts'
 import { describeRoutes, servePages } from './plugins/docs.ts'
 import { type Health, reportHealth } from './plugins/health.ts'
+import { shedLoad } from './plugins/load-shedding.ts'
 import { refuseOtherMethods } from './plugins/methods.ts'
 import { createMeasurements, serveMetrics } from './plugins/metrics.ts'
 import { createLoginLimit, rateLimitPlugin } from './plugins/rate-limit.ts'
@@ -49,6 +50,8 @@ export interface App {
 // all, and a higher level buys a tenth of the bytes for twice the time.
 const gzipLevel = 2
 const smallestCompressedBytes = 1024
+// Node looks only every 30 s who has taken too long to send a request, unless it is told otherwise.
+const slowRequestsCheckedEachMs = 1_000
 
 /** One replica, ready to listen. It keeps nothing that another replica would need. */
 export async function buildApp({ mongo, redis, config, name, version, logger }: AppDependencies): Promise<App> {
@@ -59,6 +62,9 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     trustProxy: config.TRUSTED_PROXIES.split(',').map((part) => part.trim()),
     bodyLimit: config.BODY_LIMIT_BYTES,
     requestTimeout: config.REQUEST_TIMEOUT_MS,
+    // From the start, too: set later, it would leave Node's own minute for the headers, and bodies would have as long.
+    http: { requestTimeout: config.REQUEST_TIMEOUT_MS, connectionsCheckingInterval: slowRequestsCheckedEachMs },
+    connectionTimeout: config.CONNECTION_TIMEOUT_MS,
     keepAliveTimeout: config.KEEP_ALIVE_TIMEOUT_MS,
     // While it closes, what is still sent on open connections is answered, not refused: readiness failed long before.
     return503OnClosing: false,
@@ -105,6 +111,12 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   validateRequests(app)
   handleProblems(app)
   identifyRequests(app, name)
+  shedLoad(app, {
+    measurements,
+    maxInFlight: config.MAX_REQUESTS_IN_FLIGHT,
+    busyInFlight: config.BUSY_REQUESTS_IN_FLIGHT,
+    busyDelayMs: config.BUSY_EVENT_LOOP_DELAY_MS,
+  })
   refuseEncodedBodies(app)
   app.removeContentTypeParser('text/plain')
   const finishMethods = refuseOtherMethods(app)

@@ -115,6 +115,23 @@ export const settings = Type.Object({
     maximum: 1_000_000_000,
     description: 'Log-in attempts per account and client address and window; five times as many per address alone',
   }),
+  MAX_REQUESTS_IN_FLIGHT: Type.Integer({
+    default: 256,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'Requests at a time, whatever they wait for; more get 503 at once',
+  }),
+  BUSY_REQUESTS_IN_FLIGHT: Type.Integer({
+    default: 32,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'Requests at a time while the event loop is late; more get 503 at once',
+  }),
+  BUSY_EVENT_LOOP_DELAY_MS: Type.Integer({
+    default: 50,
+    ...milliseconds,
+    description: 'Delay of the event loop from which it counts as late',
+  }),
   BODY_LIMIT_BYTES: Type.Integer({
     default: 262_144,
     minimum: 1024,
@@ -125,6 +142,11 @@ export const settings = Type.Object({
     default: 10_000,
     ...milliseconds,
     description: 'Time for a request to arrive in full',
+  }),
+  CONNECTION_TIMEOUT_MS: Type.Integer({
+    default: 30_000,
+    ...milliseconds,
+    description: 'Silence in the middle of a request or an answer after which its connection is cut',
   }),
   KEEP_ALIVE_TIMEOUT_MS: Type.Integer({
     default: 75_000,
@@ -176,6 +198,12 @@ function isNetwork(text: string): boolean {
 function* conflicts(config: ApiConfig): Generator<string> {
   if (config.MONGO_MIN_POOL_SIZE > config.MONGO_MAX_POOL_SIZE) {
     yield `MONGO_MIN_POOL_SIZE (${config.MONGO_MIN_POOL_SIZE}) is larger than MONGO_MAX_POOL_SIZE (${config.MONGO_MAX_POOL_SIZE})`
+  }
+  if (config.BUSY_REQUESTS_IN_FLIGHT > config.MAX_REQUESTS_IN_FLIGHT) {
+    yield `BUSY_REQUESTS_IN_FLIGHT (${config.BUSY_REQUESTS_IN_FLIGHT}) is larger than MAX_REQUESTS_IN_FLIGHT (${config.MAX_REQUESTS_IN_FLIGHT})`
+  }
+  if (config.CONNECTION_TIMEOUT_MS < config.REQUEST_TIMEOUT_MS) {
+    yield `CONNECTION_TIMEOUT_MS (${config.CONNECTION_TIMEOUT_MS}) is shorter than REQUEST_TIMEOUT_MS (${config.REQUEST_TIMEOUT_MS})`
   }
   if (config.DRAIN_MS >= config.SHUTDOWN_TIMEOUT_MS) {
     yield `DRAIN_MS (${config.DRAIN_MS}) leaves nothing of SHUTDOWN_TIMEOUT_MS (${config.SHUTDOWN_TIMEOUT_MS})`

@@ -4,19 +4,15 @@ export interface LoggerOptions {
   level: string
   /** In every line, as `replica`. */
   name: string
-  /** Standard output, unless given. */
-  stream?: DestinationStream
+  stream: DestinationStream
 }
 
 /** One JSON object per line, with times as Nginx writes them. */
 export function createLogger({ level, name, stream }: LoggerOptions): Logger {
-  const options = {
-    level,
-    base: { replica: name },
-    timestamp: pino.stdTimeFunctions.isoTime,
-    serializers: { err: describeError },
-  }
-  return stream ? pino(options, stream) : pino(options)
+  return pino(
+    { level, base: { replica: name }, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describeError } },
+    stream,
+  )
 }
 
 export interface ErrorDescription {

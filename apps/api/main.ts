@@ -7,13 +7,18 @@ import { connectRedis, redisReady } from '../data/redis.ts'
 import { SettingsError } from '../data/settings.ts'
 import { buildApp } from './app.ts'
 import { type ApiConfig, readConfig } from './config.ts'
+import { createLogOutput } from './log-output.ts'
 import { createLogger } from './logger.ts'
 
 const config = configOrExit()
 if (process.argv.includes('--check')) process.exit(0)
 
 const name = await ownName(config.NAME)
-const logger = createLogger({ level: config.LOG_LEVEL, name })
+const output = createLogOutput(1, name)
+const logger = createLogger({ level: config.LOG_LEVEL, name, stream: output })
+process.on('exit', () => {
+  if (!output.flushSync()) process.kill(process.pid, 'SIGKILL')
+})
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
 }

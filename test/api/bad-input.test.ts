@@ -199,6 +199,12 @@ describe('an order', () => {
     expect(pointers(answer.body)).toContain(pointer)
   })
 
+  test('with more mistakes than anybody can read is told of the first hundred', async () => {
+    const body = `{"restaurantId": "x", "items": [${'{},'.repeat(60_000)}{}]}`
+    const answer = await user.post('/api/orders', body, { 'content-type': 'application/json' })
+    expect([answer.statusCode, (answer.json() as ProblemBody).errors?.length]).toEqual([400, 100])
+  })
+
   test.each(['', ' ', 'x'.repeat(256), 'a b', 'ключ', 'a\tb'])('with the key %j is refused', async (key) => {
     const headers = { 'idempotency-key': key }
     const answer = await user.post('/api/orders', good['POST /api/orders']?.(), headers)

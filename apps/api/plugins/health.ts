@@ -16,7 +16,7 @@ export function reportHealth(app: FastifyInstance, { mongo, redis }: { mongo: Mo
   app.addHook('onSend', async (_request, reply) => {
     if (draining) reply.header('connection', 'close')
   })
-  const hidden = { schema: { hide: true }, logLevel: 'silent' } as const
+  const hidden = { schema: { hide: true }, logLevel: 'silent', config: { isVital: true } } as const
   app.get('/livez', hidden, async () => ({ status: 'ok' }))
   app.get('/readyz', hidden, async (_request, reply) => {
     const database = await mongo.ping().then(

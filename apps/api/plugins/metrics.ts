@@ -20,6 +20,10 @@ import type { SessionObserver } from '../../data/sessions.ts'
 export const limits = ['requests', 'logins_of_address', 'logins_of_account'] as const
 export type Limit = (typeof limits)[number]
 
+/** Why a request is refused before anything is done for it. */
+export const overloads = ['in_flight', 'delay'] as const
+export type Overload = (typeof overloads)[number]
+
 /** What a replica counts, in Prometheus's format. */
 export interface Measurements {
   registry: Registry
@@ -30,6 +34,7 @@ export interface Measurements {
   /** A causal token that was made up, or belongs to another database. */
   ignoredToken(): void
   limited(limit: Limit): void
+  shed(reason: Overload): void
   loginFailed(): void
   close(): void
 }
@@ -108,6 +113,11 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
     'Causal tokens of clients that nobody sealed, or that belong to another database',
   )
   const limited = counter('brigade_rate_limited_requests_total', 'Requests refused by a limit', 'limit')
+  const shed = counter(
+    'brigade_shed_requests_total',
+    'Requests refused since there was too much to do: too many at a time, or too many for a late event loop',
+    'reason',
+  )
   const failures = counter('brigade_login_failures_total', 'Log-ins with an unknown e-mail or a wrong password')
   gaugesOf(mongo, registers)
   const forgetPools = mongo.pools.onWaited((member, waited) => poolWaits(member).observe(waited))
@@ -116,6 +126,7 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
   for (const target of ['cache', 'secondary', 'primary']) reads(target).inc(0)
   for (const reason of fallbacks) fellBack(reason).inc(0)
   for (const limit of limits) limited(limit).inc(0)
+  for (const reason of overloads) shed(reason).inc(0)
 
   return {
     registry,
@@ -140,6 +151,7 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
     sessions: (operation, elapsed) => store(operation).observe(elapsed),
     ignoredToken: () => ignored().inc(),
     limited: (limit) => limited(limit).inc(),
+    shed: (reason) => shed(reason).inc(),
     loginFailed: () => failures().inc(),
     close() {
       forgetPools()
@@ -241,9 +253,13 @@ export function serveMetrics(app: FastifyInstance, measurements: Measurements): 
     measurements.answered(request, reply)
     done()
   })
-  app.get(metricsPath, { schema: { hide: true }, logLevel: 'silent' }, async (_request, reply) => {
-    return reply.type(registry.contentType).send(await registry.metrics())
-  })
+  app.get(
+    metricsPath,
+    { schema: { hide: true }, logLevel: 'silent', config: { isVital: true } },
+    async (_request, reply) => {
+      return reply.type(registry.contentType).send(await registry.metrics())
+    },
+  )
   app.addHook('onClose', async () => measurements.close())
 }
 

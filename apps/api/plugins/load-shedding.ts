@@ -1,0 +1,81 @@
+import { performance } from 'node:perf_hooks'
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { DomainError } from '../../domain/errors.ts'
+import { refuseAtOnce } from '../problem.ts'
+import type { Measurements } from './metrics.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** It counts as one that is being worked on. */
+    isInFlight: boolean
+  }
+  interface FastifyContextConfig {
+    /** Of a route that must answer also when there is too much to do. */
+    isVital?: boolean
+  }
+}
+
+export interface LoadSheddingOptions {
+  measurements: Pick<Measurements, 'shed'>
+  /** Requests beyond this are refused whatever they wait for. */
+  maxInFlight: number
+  /** Requests beyond this are refused while the event loop is late. */
+  busyInFlight: number
+  /** From which delay on it is late. */
+  busyDelayMs: number
+}
+
+// Short beside what a client notices: in between, everything is let in or nothing.
+const sampleMs = 20
+// A delay is remembered for a few samples: what has piled up behind it is still to come.
+const afterglow = 0.8
+
+/**
+ * Refuses what a replica cannot answer in time, before anything is done for it. Requests that wait (for an election, a
+ * slow network) cost only memory, so there may be many of them; where they wait for the processor, which the delay of
+ * the event loop tells, each one more makes all others slower. A few are let in always, so that the processor has
+ * something to do and a pause of it is no overload.
+ */
+export function shedLoad(
+  app: FastifyInstance,
+  { measurements, maxInFlight, busyInFlight, busyDelayMs }: LoadSheddingOptions,
+): void {
+  let inFlight = 0
+  let delayMs = 0
+  let due = performance.now() + sampleMs
+  const timer = setInterval(() => {
+    const now = performance.now()
+    delayMs = Math.max(now - due, delayMs * afterglow)
+    due = now + sampleMs
+  }, sampleMs).unref()
+  app.addHook('onClose', async () => clearInterval(timer))
+
+  const leave = (request: FastifyRequest) => {
+    if (request.isInFlight) inFlight--
+    request.isInFlight = false
+  }
+  app.decorateRequest('isInFlight', false)
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.routeOptions.config.isVital) {
+      done()
+      return
+    }
+    const reason =
+      inFlight >= maxInFlight ? 'in_flight' : inFlight >= busyInFlight && delayMs > busyDelayMs ? 'delay' : undefined
+    if (reason) {
+      measurements.shed(reason)
+      refuseAtOnce(reply, new DomainError('unavailable', 'Too much to do right now', { retryAfterSeconds: 1 }))
+      return
+    }
+    inFlight++
+    request.isInFlight = true
+    reply.raw.once('close', () => leave(request))
+    done()
+  })
+  // What is left of a file is sent as its reader reads: that is no work, and slow readers must not take all places.
+  app.addHook('onSend', (request, _reply, payload, done) => {
+    if (payload instanceof Readable) leave(request)
+    done()
+  })
+}

@@ -1,0 +1,60 @@
+import { connect, type Socket } from 'node:net'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { Client, type Fleet, fleetForTest, listen } from '../support/api.ts'
+import { waitFor } from '../support/servers.ts'
+
+describe('a replica with as many requests as it may have', () => {
+  let fleet: Fleet
+  let client: Client
+  let held: Socket[]
+  beforeEach(async () => {
+    fleet = await fleetForTest({ MAX_REQUESTS_IN_FLIGHT: '2', BUSY_REQUESTS_IN_FLIGHT: '2' }, 1)
+    client = new Client(fleet)
+    const [url = ''] = await listen(fleet)
+    // The first byte of a body, and no more yet.
+    const head =
+      'POST /api/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{'
+    held = [1, 2].map(() => connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {}))
+    for (const socket of held) socket.write(head)
+    await waitFor('both to be there', 5_000, async () => (await client.call('/api/users/me')).statusCode === 503)
+    return () => {
+      for (const socket of held) socket.destroy()
+    }
+  })
+
+  const shed = async () => {
+    const metrics = (await client.call('/metrics')).body
+    return Number(/^brigade_shed_requests_total\{reason="in_flight"\} (\d+)$/m.exec(metrics)?.[1])
+  }
+  test('refuses the next before it does anything for it, and says when to come again', async () => {
+    const before = await shed()
+    for (const [method, path] of [
+      ['GET', '/api/orders'],
+      ['POST', '/api/orders'],
+      ['HEAD', '/api/restaurants'],
+      ['GET', '/api/nothing'],
+      ['GET', '/docs'],
+    ] as const) {
+      const answer = await client.call(path, { method, ...(method === 'POST' ? { body: {} } : {}) })
+      expect([path, answer.statusCode]).toEqual([path, 503])
+      expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0)
+      expect(answer.headers).not.toHaveProperty('ratelimit-limit')
+      expect(answer.headers).not.toHaveProperty('set-cookie')
+      if (method !== 'HEAD') expect(answer.json()).toMatchObject({ code: 'unavailable' })
+    }
+    expect((await shed()) - before).toBe(5)
+  })
+
+  test('still says how it is', async () => {
+    for (const path of ['/livez', '/readyz', '/metrics']) expect((await client.call(path)).statusCode).toBe(200)
+  })
+
+  test.each([
+    ['answered', (socket: Socket) => socket.write('}')],
+    ['given up', (socket: Socket) => socket.destroy()],
+  ])('has room again as soon as one is %s', async (_how, end) => {
+    end(held[0] as Socket)
+    await waitFor('room', 5_000, async () => (await client.call('/api/restaurants')).statusCode === 200)
+    expect((await client.call('/api/restaurants')).statusCode).toBe(200)
+  })
+})
