@@ -61,6 +61,9 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     genReqId: (request) => requestIdOf(request.headers),
     trustProxy: config.TRUSTED_PROXIES.split(',').map((part) => part.trim()),
     bodyLimit: config.BODY_LIMIT_BYTES,
+    // Schemas refuse `__proto__` as any other unknown field, and name it; Fastify would only say that there is one.
+    onProtoPoisoning: 'ignore',
+    onConstructorPoisoning: 'ignore',
     requestTimeout: config.REQUEST_TIMEOUT_MS,
     // From the start, too: set later, it would leave Node's own minute for the headers, and bodies would have as long.
     http: { requestTimeout: config.REQUEST_TIMEOUT_MS, connectionsCheckingInterval: slowRequestsCheckedEachMs },
@@ -155,17 +158,14 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     })
     await api.register(restaurantRoutes, { restaurants, cache })
     await api.register(orderRoutes, { orders, restaurants })
-    await api.register(userRoutes, { users, sessions })
-    await api.register(sessionRoutes, {
-      users,
-      sessions,
+    const loginLimit = createLoginLimit(api, {
+      redis,
       measurements,
-      limitLogins: createLoginLimit(api, {
-        measurements,
-        max: config.LOGIN_LIMIT_MAX,
-        windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
-      }),
+      max: config.LOGIN_LIMIT_MAX,
+      windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
     })
+    await api.register(userRoutes, { users, sessions, loginLimit })
+    await api.register(sessionRoutes, { users, sessions, measurements, loginLimit })
     finishApiMethods()
   }
   await app.register(resources, { prefix: '/api' })

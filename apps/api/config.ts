@@ -113,7 +113,8 @@ export const settings = Type.Object({
     default: 10,
     minimum: 1,
     maximum: 1_000_000_000,
-    description: 'Log-in attempts per account and client address and window; five times as many per address alone',
+    description:
+      'Log-in attempts per account and client address and window; twice as many per account from addresses new to it, five times per address',
   }),
   MAX_REQUESTS_IN_FLIGHT: Type.Integer({
     default: 256,

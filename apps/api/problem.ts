@@ -75,6 +75,14 @@ function nothingHere(): DomainError {
   return new DomainError('not_found', 'Nothing is here')
 }
 
+// As helmet has them, whose hook what gets no further does not reach.
+const securityHeaders = {
+  'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+}
+
 /** For a path that cannot be decoded or is longer than any that leads somewhere: it gets no further, to no hook either. */
 export function refuseUnroutable(
   error: FastifyError,
@@ -82,7 +90,7 @@ export function refuseUnroutable(
   reply: FastifyReply,
   name: string,
 ): void {
-  reply.headers({ 'x-request-id': request.id, 'x-served-by': name })
+  reply.headers({ ...securityHeaders, 'x-request-id': request.id, 'x-served-by': name })
   const known = error.code === 'FST_ERR_BAD_URL'
   const problem = known ? new DomainError('invalid', 'The path cannot be decoded') : nothingHere()
   sendProblem(request, reply, problem)
@@ -123,6 +131,7 @@ export function refuseBroken(error: NodeJS.ErrnoException, socket: Socket, name:
     'cache-control: no-store',
     `x-request-id: ${id}`,
     `x-served-by: ${name}`,
+    ...Object.entries(securityHeaders).map(([header, value]) => `${header}: ${value}`),
     'connection: close',
   ]
   if (socket.writable) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)

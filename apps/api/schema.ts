@@ -41,7 +41,14 @@ export const IdParams = Closed({ id: Id })
 /** The part of a query that pages through a list. */
 export const pageQuery = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Items per page' })),
-  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 8192, description: '`nextCursor` of the page before' })),
+  cursor: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 512,
+      pattern: '^[A-Za-z0-9_-]+$',
+      description: '`nextCursor` of the page before',
+    }),
+  ),
 }
 
 export function SliceOf<T extends TProperties>(item: ReturnType<typeof Type.Object<T>>) {

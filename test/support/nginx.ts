@@ -18,6 +18,8 @@ export interface RunningNginx {
   checked: string
   /** The access log, one object per line. */
   log(): Promise<Record<string, unknown>[]>
+  /** What lies in the edge cache, one text per entry. */
+  kept(): Promise<string[]>
   stop(): Promise<void>
 }
 
@@ -82,6 +84,11 @@ export async function startNginx(
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line)),
+    kept: async () => {
+      const entries = await readdir(join(prefix, 'tmp/edge'), { withFileTypes: true, recursive: true })
+      const files = entries.filter((entry) => entry.isFile())
+      return Promise.all(files.map((file) => readFile(join(file.parentPath, file.name), 'latin1')))
+    },
     stop,
   }
 }

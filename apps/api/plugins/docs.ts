@@ -22,6 +22,7 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
         description: 'Order food: restaurants, menus, orders and the kitchen.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
+      servers: [{ url: '/' }],
       tags: [
         { name: 'restaurants', description: 'Find and run restaurants' },
         { name: 'orders', description: 'Order as a customer' },
@@ -33,11 +34,28 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema-${index}`) },
     transform: addProblems as FastifyDynamicSwaggerOptions['transform'] & {},
+    transformObject: (description) =>
+      'openapiObject' in description ? markOptionalBodies(description.openapiObject) : {},
   })
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     reply.header('cache-control', 'public, max-age=60')
     return app.swagger()
   })
+}
+
+type Document = ReturnType<NonNullable<FastifyDynamicSwaggerOptions['transformObject']>>
+
+/** A body that may be null may be left out, which @fastify/swagger does not know. */
+function markOptionalBodies(document: Document): Document {
+  for (const operations of Object.values(document.paths ?? {})) {
+    for (const operation of Object.values(operations ?? {})) {
+      const body = (
+        operation as { requestBody?: { required: boolean; content: Record<string, { schema: { type?: unknown } }> } }
+      ).requestBody
+      if (body && [body.content['application/json']?.schema.type].flat().includes('null')) body.required = false
+    }
+  }
+  return document
 }
 
 function addProblems({
@@ -54,13 +72,22 @@ function addProblems({
   const changes = methods.some((method) => method !== 'GET' && method !== 'HEAD')
   const codes = [...commonProblems, ...(changes ? bodyProblems : []), ...problems]
   const response: Record<string, unknown> = { ...(rest.response as object) }
-  for (const code of new Set(codes)) {
-    response[statusOf[code]] = {
+  const announce = (status: number, code: ErrorCode) => {
+    response[status] = {
       description: `Problem \`${code}\``,
       content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } },
     }
   }
-  return { schema: { ...rest, response }, url }
+  for (const code of new Set(codes)) announce(statusOf[code], code)
+  // Of Nginx: an address or a header that is too long.
+  for (const status of [414, 431]) announce(status, 'too_large')
+  return { schema: { ...rest, operationId: operationIdOf(methods, url), response }, url }
+}
+
+/** `putOrdersIdStatus`: what generators of clients name their functions by. */
+function operationIdOf([method = '']: string[], url: string): string {
+  const words = url.split(/[/:]+/).slice(2)
+  return [method.toLowerCase(), ...words.map((word) => word.charAt(0).toUpperCase() + word.slice(1))].join('')
 }
 
 const packageFile = createRequire(import.meta.url).resolve('@fastify/swagger-ui/package.json')

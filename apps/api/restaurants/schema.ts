@@ -6,8 +6,9 @@ import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
 const Location = Type.Unsafe<Position>({
   type: 'array',
   prefixItems: [Type.Number({ minimum: -180, maximum: 180 }), Type.Number({ minimum: -90, maximum: 90 })],
-  items: false,
+  items: Type.Number(),
   minItems: 2,
+  maxItems: 2,
   description: '`[longitude, latitude]` in degrees',
   examples: [[-73.9855, 40.758]],
 })

@@ -6,6 +6,7 @@ import type { Users } from '../../data/users.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { verifyPassword } from '../../domain/password.ts'
 import type { Measurements } from '../plugins/metrics.ts'
+import type { LoginLimit } from '../plugins/rate-limit.ts'
 import { beginSession, currentUserId, requireSession, sessionCookie } from '../plugins/session.ts'
 import { bySession, IdParams, SliceOf } from '../schema.ts'
 import { viewUser } from '../users/schema.ts'
@@ -14,13 +15,13 @@ import { LogIn, NewSession, SessionView, viewSession } from './schema.ts'
 export interface SessionRoutesOptions {
   users: Users
   sessions: Sessions
-  limitLogins: (request: FastifyRequest) => Promise<void>
+  loginLimit: LoginLimit
   measurements: Pick<Measurements, 'loginFailed'>
 }
 
 export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = async (
   app,
-  { users, sessions, limitLogins, measurements },
+  { users, sessions, loginLimit, measurements },
 ) => {
   app.post(
     '/sessions',
@@ -35,13 +36,15 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
       },
     },
     async (request, reply) => {
-      await limitLogins(request)
-      const found = await users.findForLogin(request.body.email)
-      if (!(await verifyPassword(request.body.password, found?.passwordHash)) || !found) {
+      const { email, password } = request.body
+      await loginLimit.count(request, email)
+      const found = await users.findForLogin(email)
+      if (!(await verifyPassword(password, found?.passwordHash)) || !found) {
         measurements.loginFailed()
         throw new DomainError('unauthenticated', 'The e-mail address or the password is wrong')
       }
       const { publicId, device, createdAt, lastSeenAt } = await beginSession(request, sessions, found.user.id)
+      await loginLimit.trust(request, email)
       return reply
         .status(201)
         .header('location', `/api/sessions/${publicId}`)

@@ -3,13 +3,20 @@ import type { Sessions } from '../../data/sessions.ts'
 import type { Users } from '../../data/users.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { hashPassword } from '../../domain/password.ts'
+import type { LoginLimit } from '../plugins/rate-limit.ts'
 import { beginSession, currentUserId, requireSession } from '../plugins/session.ts'
 import { bySession } from '../schema.ts'
 import { SignUp, UserView, viewUser } from './schema.ts'
 
-export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Sessions }> = async (
+export interface UserRoutesOptions {
+  users: Users
+  sessions: Sessions
+  loginLimit: LoginLimit
+}
+
+export const userRoutes: FastifyPluginAsyncTypebox<UserRoutesOptions> = async (
   app,
-  { users, sessions },
+  { users, sessions, loginLimit },
 ) => {
   app.post(
     '/users',
@@ -29,6 +36,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<{ users: Users; sessions: Ses
       await sessions.ping()
       const user = await users.create({ email, name, passwordHash: await hashPassword(password) }, request.id)
       await beginSession(request, sessions, user.id)
+      await loginLimit.trust(request, email)
       return reply.status(201).header('location', '/api/users/me').send(viewUser(user))
     },
   )
