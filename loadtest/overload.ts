@@ -12,7 +12,7 @@ import { Agent, request } from 'node:http'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import autocannon from 'autocannon'
-import { findStack, type Stack } from './consistency/stack.ts'
+import { findStack, type Stack } from './stack.ts'
 
 // Enough to keep every process busy, and few enough that nobody waits for long.
 const capacityConnections = 48

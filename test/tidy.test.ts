@@ -161,7 +161,7 @@ describe('the documentation', () => {
     expect(named.filter((directive) => !conf.includes(directive))).toEqual([])
     const settings = [...limits.matchAll(/`([A-Z_]+)=(\w+)`/g)].map(([, name = '', value]) => [name, value])
     expect(settings.length).toBeGreaterThan(5)
-    const facts: Record<string, { default?: unknown }> = settingFacts
+    const facts: Record<string, { default?: unknown }> = api.settingFacts
     const defaults = settings.map(([name = '']) => [name, `${facts[name]?.default}`])
     expect(settings).toEqual(defaults)
   })
