@@ -29,7 +29,7 @@ export function describeWork(result: WorkResult): string {
 /** The whole comparison as a section of RESULTS.md. */
 export function comparisonTable(comparison: Comparison): string {
   return [
-    `## Against the guide\n\n${introduction(comparison)}`,
+    `## Against the guide\n\n\`${comparison.command}\` on ${comparison.startedAt.slice(0, 10)}. ${introduction(comparison)}`,
     ...comparison.works.map((work) =>
       [
         `### ${work.work}`,

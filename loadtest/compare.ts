@@ -22,7 +22,7 @@ import { drive } from './connections.ts'
 import { CpuMeter, type Measured, partOf } from './cpu.ts'
 import { type Opponents, startOpponents } from './guide/start.ts'
 import { FixedRate, type Pace, Unpaced } from './pace.ts'
-import { record } from './record.ts'
+import { commandOf, record } from './record.ts'
 import { getRestaurant } from './requests.ts'
 import { percentile, thisMachine } from './result.ts'
 import { Stack, startStack } from './stack.ts'
@@ -86,7 +86,7 @@ async function main(): Promise<number> {
   }
   const comparison: Comparison = {
     startedAt: new Date().toISOString(),
-    command: `npm run load:compare -- ${process.argv.slice(2).join(' ')}`.replace(/ -- $/, ''),
+    command: commandOf('load:compare', process.argv.slice(2)),
     machine: thisMachine(),
     alternations: options.alternations,
     seconds: options.seconds,

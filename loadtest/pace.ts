@@ -77,7 +77,7 @@ export class FixedRate implements Pace {
   }
 
   #wait(): void {
-    this.#timer ??= setTimeout(() => this.#sendWhatIsDue(), this.#dueAt - performance.now())
+    this.#timer ??= setTimeout(() => this.#sendWhatIsDue(), Math.max(0, this.#dueAt - performance.now()))
   }
 
   #sendWhatIsDue(): void {

@@ -70,20 +70,30 @@ export function stackedBars(title: string, rows: { name: string; parts: { name: 
   return figure(title, svg(title, width, tall, marks), legend(names))
 }
 
-/** Ticks at 1, 2 and 5 of each power of ten, so that all values lie between the first and the last. */
+const mostTicks = 9
+
+/**
+ * Ticks at 1, 2 and 5 of each power of ten, or at 1 only where that is too much, so that all values lie between the first
+ * and the last.
+ */
 export function logTicks(values: number[], label: (value: number) => string): Axis['ticks'] {
   const positive = values.filter((value) => value > 0)
   const [least, most] = positive.length > 0 ? [Math.min(...positive), Math.max(...positive)] : [1, 10]
-  const steps: number[] = []
-  for (let power = Math.floor(Math.log10(least)); power <= Math.ceil(Math.log10(most)); power++) {
-    for (const digit of [1, 2, 5]) steps.push(digit * 10 ** power)
+  const between = (digits: number[]) => {
+    const steps: number[] = []
+    for (let power = Math.floor(Math.log10(least)); power <= Math.ceil(Math.log10(most)); power++) {
+      for (const digit of digits) steps.push(digit * 10 ** power)
+    }
+    const first = Math.max(
+      0,
+      steps.findLastIndex((step) => step <= least),
+    )
+    const last = steps.findIndex((step) => step >= most)
+    return steps.slice(first, Math.max(last, first + 1) + 1)
   }
-  const first = Math.max(
-    0,
-    steps.findLastIndex((step) => step <= least),
-  )
-  const last = steps.findIndex((step) => step >= most)
-  return steps.slice(first, last + 1 || undefined).map((at) => ({ at, label: label(at) }))
+  const fine = between([1, 2, 5])
+  const steps = fine.length > mostTicks ? between([1]) : fine
+  return steps.map((at) => ({ at, label: label(at) }))
 }
 
 /** About five round ticks from zero on, the last at or above the greatest value. */

@@ -21,3 +21,14 @@ export function withSection(whole: string, section: string, text: string): strin
   if (from === -1 || to < from) return `${whole.trimEnd()}\n\n${part}`
   return whole.slice(0, from) + part + whole.slice(to + end.length)
 }
+
+const options = /^--(?:json|html|profile|data-dir)(=.*)?$/
+
+/** A command as others would type it: without where results went, which is nobody's business. */
+export function commandOf(script: string, args: string[]): string {
+  const kept = args.filter((arg, index) => {
+    const isValue = options.exec(args[index - 1] ?? '')?.[1] === undefined && options.test(args[index - 1] ?? '')
+    return arg !== '--record' && !options.test(arg) && !isValue
+  })
+  return [`npm run ${script}`, ...(kept.length > 0 ? ['--', ...kept] : [])].join(' ')
+}

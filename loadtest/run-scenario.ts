@@ -129,7 +129,7 @@ async function doMeanwhile(stack: Stack, { name, meanwhile }: Scenario, signal: 
   await sleep(meanwhileAfterMs, undefined, { signal })
   const startedAt = performance.now()
   await meanwhile(stack.dataDir, signal)
-  return `${name}: ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`
+  return `the ${name} took ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`
 }
 
 function measuredOf(stack: Stack) {

@@ -9,7 +9,7 @@ import { Failure } from '../infra/failure.ts'
 import type { StackProcess } from '../infra/stack-file.ts'
 import { type LoadArguments, parseLoad, usage } from './arguments.ts'
 import { profilingOptions, takeProfiles } from './profiles.ts'
-import { record } from './record.ts'
+import { commandOf, record } from './record.ts'
 import { pageOf } from './report-page.ts'
 import { describeResult } from './report-text.ts'
 import { isFine, type LoadReport, type LoadResult, thisMachine } from './result.ts'
@@ -57,7 +57,7 @@ async function main(): Promise<number> {
       if (!isGood) say(`The logs of the stack are in ${stack.dataDir}/logs`)
     }
   }
-  const command = `npm run load -- ${process.argv.slice(2).join(' ')}`.replace(/ --( --record)?$/, '')
+  const command = commandOf('load', process.argv.slice(2))
   const report: LoadReport = { startedAt: new Date().toISOString(), command, machine, results }
   if (options.json !== undefined) writeFileSync(fromHere(options.json), `${JSON.stringify(report, null, 2)}\n`)
   if (options.html !== undefined) writeFileSync(fromHere(options.html), pageOf(report))

@@ -8,7 +8,7 @@ import type { LoadReport } from '../../loadtest/result.ts'
 const checkout = join(import.meta.dirname, '../..')
 
 test('npm run load puts a lunch hour on a stack of its own, finds every answer right, and reports', {
-  timeout: 180_000,
+  timeout: 300_000,
 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'brigade load '))
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
@@ -21,6 +21,7 @@ test('npm run load puts a lunch hour on a stack of its own, finds every answer r
     ],
     { cwd: checkout, stdio: ['ignore', 'pipe', 'pipe'] },
   )
+  onTestFinished(() => void child.kill('SIGTERM'))
   let said = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk) => {
