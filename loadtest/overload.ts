@@ -15,7 +15,7 @@ import autocannon from 'autocannon'
 import { findStack, type Stack } from './stack.ts'
 
 // Enough to keep every process busy, and few enough that nobody waits for long.
-const capacityConnections = 48
+const capacityConnections = 24
 const shares = [0.5, 1, 3]
 const tickMs = 5
 // More than this are not sent: it is the generator then that is too slow, and the table says so.
@@ -178,9 +178,9 @@ async function capacityOf(url: string, calls: Call[], seconds: number): Promise<
   const run = (duration: number) => autocannon({ url, requests, connections: capacityConnections, duration })
   // Until everything is compiled.
   await run(5)
-  const { requests: counted, duration, errors, non2xx } = await run(seconds)
-  if (errors > 0 || non2xx > 0) throw new Error(`${errors} errors and ${non2xx} refusals: is RATE_LIMIT_MAX set?`)
-  return counted.total / duration
+  const { '2xx': answered, '4xx': limited, duration, errors } = await run(seconds)
+  if (errors > 0 || limited > 0) throw new Error(`${errors} errors and ${limited} refusals: is RATE_LIMIT_MAX set?`)
+  return answered / duration
 }
 
 function percentile(values: number[], percent: number): number {
