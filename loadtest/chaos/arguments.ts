@@ -8,6 +8,8 @@ export interface ChaosOptions {
   rows: readonly Row[]
   users: number
   seed: number
+  /** Limits of time are this many times longer. */
+  patience: number
   json: string | undefined
 }
 
@@ -16,6 +18,7 @@ export const usage = `Usage: npm run chaos -- [options]
   --only LIST   these rows, or all whose name begins so: --only primary,redis-flush
   --list        prints all rows as a table and does nothing
   --users N     customers, each on two devices (default 12); owners and readers come on top
+  --patience N  allows for N times the gaps and recoveries, on a machine that is slow or has other work (default 1)
   --seed N      repeats the choices of an earlier run (default random)
   --json FILE   writes the result for machines
 
@@ -27,7 +30,7 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
   if (values.help) return 'help'
   if (values.list) return 'list'
   const problems: string[] = []
-  const count = (name: 'users' | 'seed', preset: number, least: number, most: number) => {
+  const count = (name: 'users' | 'seed' | 'patience', preset: number, least: number, most: number) => {
     const text = values[name]
     if (text === undefined) return preset
     if (!/^\d{1,10}$/.test(text) || Number(text) > most || Number(text) < least) {
@@ -43,6 +46,7 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
     rows: names === undefined ? rows : rows.filter((row) => names.some((name) => isMeant(row, name))),
     users: count('users', 12, 1, 200),
     seed: count('seed', Math.floor(Math.random() * 2 ** 31), 0, 2 ** 32 - 1),
+    patience: count('patience', 1, 1, 100),
     // Now: whoever speaks to the launcher moves into the data directory.
     json: values.json === undefined ? undefined : resolve(process.env.INIT_CWD ?? process.cwd(), values.json),
   }
@@ -62,7 +66,15 @@ function parse(args: string[]) {
   try {
     const { values } = parseArgs({
       args,
-      options: { only: text, list: flag, users: text, seed: text, json: text, help: { ...flag, short: 'h' } },
+      options: {
+        only: text,
+        list: flag,
+        users: text,
+        seed: text,
+        patience: text,
+        json: text,
+        help: { ...flag, short: 'h' },
+      },
     })
     return values
   } catch (error) {

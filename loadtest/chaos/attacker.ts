@@ -100,7 +100,7 @@ export class Attacker {
         })
       }
       const ended = () => {
-        if (!socket.destroyed || socket.errored) closedAfterMs ??= performance.now() - startedAt
+        closedAfterMs ??= performance.now() - startedAt
       }
       socket.on('end', ended)
       socket.on('error', ended)

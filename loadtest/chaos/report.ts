@@ -35,7 +35,7 @@ const quantiles = [0.5, 0.9, 0.99, 1]
 
 /** Why a row does not hold; nothing when it does. */
 export function faultsOf({ row, sight, recoverMs, violations, wrong }: RowResult): string[] {
-  const { failures, readGapMs, writeGapMs, recoverMs: recoverWithinMs } = row.limits
+  const { failures, readGapMs, writeGapMs, slowestMs, recoverMs: recoverWithinMs } = row.limits
   const found: string[] = []
   for (const [who, kinds] of sight.failures) {
     for (const [kind, times] of kinds) {
@@ -45,6 +45,7 @@ export function faultsOf({ row, sight, recoverMs, violations, wrong }: RowResult
   const { longestGapMs } = sight
   if (longestGapMs.reads > readGapMs) found.push(`no read for ${ms(longestGapMs.reads)} ms`)
   if (longestGapMs.writes > writeGapMs) found.push(`no write for ${ms(longestGapMs.writes)} ms`)
+  if (slowestMs !== undefined && slowestOf(sight) > slowestMs) found.push(`an answer after ${ms(slowestOf(sight))} ms`)
   if (recoverMs === undefined) found.push('not normal again in time')
   else if (recoverMs > recoverWithinMs) found.push(`normal only after ${ms(recoverMs)} ms`)
   if (violations > 0) found.push(`${count(violations)} violations`)
@@ -54,6 +55,10 @@ export function faultsOf({ row, sight, recoverMs, violations, wrong }: RowResult
   found.push(...texts.slice(0, shownWrongs))
   if (texts.length > shownWrongs) found.push(`and ${count(texts.length - shownWrongs)} more`)
   return found
+}
+
+function slowestOf({ latency }: RowSight): number {
+  return Math.max(latency.reads.max, latency.writes.max)
 }
 
 /** One line, as soon as a row is over. */
@@ -93,13 +98,25 @@ function describeRows(results: readonly RowResult[]): string {
       kindsOf(sight),
       ms(sight.longestGapMs.reads),
       ms(sight.longestGapMs.writes),
+      ms(slowestOf(sight)),
       ms(recoverMs),
       count(violations),
       faultsOf(result).length === 0 ? 'holds' : 'NO',
     ]
   })
-  const heads = ['row', 's', 'requests', 'failures', 'read gap', 'write gap', 'recovery', 'violations', 'holds']
-  return table(heads, lines, { right: [1, 2, 4, 5, 6, 7] })
+  const heads = [
+    'row',
+    's',
+    'requests',
+    'failures',
+    'read gap',
+    'write gap',
+    'slowest',
+    'recovery',
+    'violations',
+    'holds',
+  ]
+  return table(heads, lines, { right: [1, 2, 4, 5, 6, 7, 8] })
 }
 
 /** Failures by status, whoever had them. */
@@ -188,6 +205,7 @@ export function chaosAsJson(result: ChaosResult): string {
       },
       ...{ readGapMs: sight.longestGapMs.reads, writeGapMs: sight.longestGapMs.writes, writeGapsMs: sight.writeGapsMs },
       ...{ readP99Ms: sight.latency.reads.quantile(0.99), writeP99Ms: sight.latency.writes.quantile(0.99) },
+      slowestMs: slowestOf(sight),
       notHeld: faultsOf(each),
     }
   })

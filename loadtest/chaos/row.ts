@@ -20,6 +20,8 @@ export interface Limits {
   writeGapMs: number
   /** From the end of the fault to the beginning of normal service. */
   recoverMs: number
+  /** The longest that anybody waits for an answer, where that is part of the promise. */
+  slowestMs?: number
 }
 
 export interface Row {
@@ -41,7 +43,7 @@ export const nothingNoticed: Limits = { failures: {}, readGapMs: 1_500, writeGap
 export const writesWait: readonly string[] = ['503 unavailable', '504 timeout']
 
 /** The limits in words, as the tables have them. */
-export function describeLimits({ failures, readGapMs, writeGapMs, recoverMs }: Limits): string {
+export function describeLimits({ failures, readGapMs, writeGapMs, recoverMs, slowestMs }: Limits): string {
   const byKinds = new Map<string, string[]>()
   for (const [who, kinds] of Object.entries(failures)) {
     const words = kinds.join(', ')
@@ -53,5 +55,6 @@ export function describeLimits({ failures, readGapMs, writeGapMs, recoverMs }: L
     allowed.length === 0 ? '0 failed' : `only ${allowed.join('; ')}`,
     `gaps ${seconds(readGapMs)} and ${seconds(writeGapMs)}`,
     `normal after ${seconds(recoverMs)}`,
+    ...(slowestMs === undefined ? [] : [`no answer later than ${seconds(slowestMs)}`]),
   ].join('; ')
 }

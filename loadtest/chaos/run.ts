@@ -138,7 +138,7 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     await hold(warmUpMs)
 
     const results: RowResult[] = []
-    for (const [index, row] of options.rows.entries()) {
+    for (const [index, row] of options.rows.map((each) => patiently(each, options.patience)).entries()) {
       if (interrupted.signal.aborted) break
       const rowChance = new Chance(options.seed + index)
       const result = await inflictOne(
@@ -171,6 +171,13 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     await set.unlockAll().catch(() => {})
     await set.close()
   }
+}
+
+function patiently(row: Row, times: number): Row {
+  const { failures, readGapMs, writeGapMs, recoverMs, slowestMs } = row.limits
+  const longer = { readGapMs: readGapMs * times, writeGapMs: writeGapMs * times, recoverMs: recoverMs * times }
+  const slowest = slowestMs === undefined ? {} : { slowestMs: slowestMs * times }
+  return { ...row, limits: { failures, ...longer, ...slowest } }
 }
 
 interface Eyes {

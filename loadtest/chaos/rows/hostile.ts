@@ -121,14 +121,14 @@ export const hostileRows: readonly Row[] = [
   },
   {
     name: 'hostile-slow-readers',
-    fault: '20 clients ask for 200 large answers each and read none',
+    fault: '5 clients ask for 200 large answers each and read none',
     undo: nothing,
     also: 'cut by `send_timeout`',
     limits: nothingNoticed,
     run: async (scene) => {
       scene.begin('nginx')
       const requests = `${head('GET /openapi.json')}${end}`.repeat(200)
-      await mustBeCut(scene, 20, [requests], { forMs: clientTimeoutMs + 2 * slackMs, isDeaf: true })
+      await mustBeCut(scene, 5, [requests], { forMs: clientTimeoutMs + 4 * slackMs, isDeaf: true })
     },
   },
   {

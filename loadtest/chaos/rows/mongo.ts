@@ -32,7 +32,7 @@ async function stepDown(scene: Scene): Promise<void> {
   await until(async () => (await primary(scene)).length > 0)
 }
 
-/** Has commands fail at a member for a while; without a time, until they have failed as often as they are to. */
+/** Has commands fail at a member for a while. */
 async function failing(
   scene: Scene,
   member: string | undefined,
@@ -48,6 +48,11 @@ async function failing(
   } finally {
     await scene.set.failPoint(member, 'off')
   }
+}
+
+/** Has one command fail, then another one later. */
+async function failOnce(scene: Scene, member: string | undefined, data: Record<string, unknown>): Promise<void> {
+  for (let times = 0; times < 12; times++) await failing(scene, member, { times: 1 }, data, 300)
 }
 
 const writeCommands = ['insert', 'update', 'findAndModify', 'delete']
@@ -192,23 +197,36 @@ export const mongoRows: readonly Row[] = [
   },
   {
     name: 'driver-closed',
-    fault: 'the primary closes the connection instead of taking a write, 30 times (failCommand)',
+    fault: 'the primary closes the connection instead of taking a write: one write at a time, 12 times (failCommand)',
     undo: 'the fail point is off',
     limits: nothingNoticed,
     run: async (scene) => {
       const [name] = await primary(scene)
-      await failing(scene, name, { times: 30 }, { failCommands: writeCommands, closeConnection: true })
+      await failOnce(scene, name, { failCommands: writeCommands, closeConnection: true })
     },
   },
   {
     name: 'driver-unacknowledged',
-    fault: 'the primary writes, and then says that it is shutting down, 30 times (failCommand)',
+    fault: 'the primary writes, and then says that it is shutting down: one write at a time, 12 times (failCommand)',
     undo: 'the fail point is off',
     limits: nothingNoticed,
     run: async (scene) => {
       const [name] = await primary(scene)
-      const writeConcernError = { code: 91, errmsg: 'shutting down', errorLabels: ['RetryableWriteError'] }
-      await failing(scene, name, { times: 30 }, { failCommands: writeCommands, writeConcernError })
+      const writeConcernError = { code: 91, errmsg: 'shutting down' }
+      const errorLabels = ['RetryableWriteError']
+      await failOnce(scene, name, { failCommands: writeCommands, writeConcernError, errorLabels })
+    },
+  },
+  {
+    name: 'driver-in-doubt',
+    fault: 'the primary writes, and then says that it could not wait for the majority, 12 times (failCommand)',
+    undo: 'the fail point is off',
+    also: 'a retry with the same key settles it',
+    limits: { ...nothingNoticed, failures: { writes: ['503 unavailable'], sessions: ['503 unavailable'] } },
+    run: async (scene) => {
+      const [name] = await primary(scene)
+      const writeConcernError = { code: 64, errmsg: 'waiting for replication timed out', errInfo: { wtimeout: true } }
+      await failOnce(scene, name, { failCommands: writeCommands, writeConcernError })
     },
   },
   {
@@ -257,6 +275,7 @@ export const mongoRows: readonly Row[] = [
     name: 'mongo-one-cut-off',
     fault: 'the primary closes every connection of one replica, for 6 s (failCommand)',
     undo: 'the fail point is off',
+    // Nginx does not know, and sends it its share.
     limits: { ...election, writeGapMs: 1_500 },
     run: async (scene) => {
       const [name] = await primary(scene)

@@ -7,7 +7,8 @@ const unavailable = ['503 unavailable']
 /** What is public goes on; what needs a session is refused, and nobody is logged out. */
 const away: Limits = {
   failures: { reads: unavailable, writes: unavailable, sessions: unavailable },
-  ...{ readGapMs: 1_500, writeGapMs: 8_000, recoverMs: 2_000 },
+  // Redis is given up after 200 ms; a machine that is shared takes the rest.
+  ...{ readGapMs: 1_500, writeGapMs: 8_000, recoverMs: 2_000, slowestMs: 1_500 },
 }
 const held: Limits = { ...away, writeGapMs: 3_000 }
 
@@ -197,12 +198,14 @@ export const redisRows: readonly Row[] = [
     name: 'redis-one-cut-off',
     fault: "one replica's connection to Redis is closed again and again, for 5 s (CLIENT KILL)",
     undo: 'nothing to undo',
+    // Nginx does not know, and sends it its share.
     limits: { ...away, writeGapMs: 1_500 },
     run: async (scene) => {
       const name = aReplica(scene)
       const pid = scene.stack.named(name)?.pid ?? 0
       scene.begin(name)
-      for (let times = 0; times < 50; times++) {
+      const endsAt = performance.now() + 5_000
+      while (performance.now() < endsAt) {
         const clients = await command(scene, ['CLIENT', 'LIST'])
         const mine = new Set(portsOf(pid))
         const addresses = [...clients.matchAll(/ addr=(127\.0\.0\.1:(\d+))/g)]
