@@ -481,9 +481,14 @@ async function translateOutage<T>(run: () => Promise<T>): Promise<T> {
   }
 }
 
+// The other side has closed a connection, or this one has, while a command was written to it.
+const socketErrors = new Set(['EPIPE', 'ECONNRESET', 'ECONNABORTED', 'ETIMEDOUT', 'ERR_STREAM_DESTROYED'])
+
 function isOutage(error: unknown): boolean {
   const { MongoServerError, MongoNetworkError, MongoSystemError, MongoDriverError } = mongoose.mongo
   if (error instanceof MongoServerError) return outageCodes.has(Number(error.code))
+  // The driver wraps errors of its sockets, but not while it waits for one to take more of a command.
+  if (error instanceof Error && 'code' in error && socketErrors.has(String(error.code))) return true
   return error instanceof MongoNetworkError || error instanceof MongoSystemError || error instanceof MongoDriverError
 }
 

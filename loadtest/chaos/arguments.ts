@@ -5,6 +5,7 @@ import type { Row } from './row.ts'
 import { rows } from './rows.ts'
 
 export interface ChaosOptions {
+  /** In order, each as often as it is to be done. */
   rows: readonly Row[]
   users: number
   seed: number
@@ -16,6 +17,7 @@ export interface ChaosOptions {
 export const usage = `Usage: npm run chaos -- [options]
 
   --only LIST   these rows, or all whose name begins so: --only primary,redis-flush
+  --rounds N    goes through them so many times (default 1)
   --list        prints all rows as a table and does nothing
   --users N     customers, each on two devices (default 12); owners and readers come on top
   --patience N  allows for N times the gaps and recoveries, on a machine that is slow or has other work (default 1)
@@ -30,7 +32,7 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
   if (values.help) return 'help'
   if (values.list) return 'list'
   const problems: string[] = []
-  const count = (name: 'users' | 'seed' | 'patience', preset: number, least: number, most: number) => {
+  const count = (name: 'users' | 'seed' | 'patience' | 'rounds', preset: number, least: number, most: number) => {
     const text = values[name]
     if (text === undefined) return preset
     if (!/^\d{1,10}$/.test(text) || Number(text) > most || Number(text) < least) {
@@ -42,8 +44,9 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
   for (const name of names ?? []) {
     if (!rows.some((row) => isMeant(row, name))) problems.push(`--only ${name}: there is no such row`)
   }
+  const meant = names === undefined ? rows : rows.filter((row) => names.some((name) => isMeant(row, name)))
   const options: ChaosOptions = {
-    rows: names === undefined ? rows : rows.filter((row) => names.some((name) => isMeant(row, name))),
+    rows: Array.from({ length: count('rounds', 1, 1, 1_000) }, () => meant).flat(),
     users: count('users', 12, 1, 200),
     seed: count('seed', Math.floor(Math.random() * 2 ** 31), 0, 2 ** 32 - 1),
     patience: count('patience', 1, 1, 100),
@@ -68,6 +71,7 @@ function parse(args: string[]) {
       args,
       options: {
         only: text,
+        rounds: text,
         list: flag,
         users: text,
         seed: text,

@@ -58,7 +58,7 @@ async function main(): Promise<number> {
     say(options === 'help' ? usage : rowsAsTable())
     return 0
   }
-  const { stack, tidy } = await start()
+  const { stack, tidy } = await start(options)
   let isFine = false
   try {
     const result = await inflict(stack, options)
@@ -75,7 +75,7 @@ async function main(): Promise<number> {
   }
 }
 
-async function start(): Promise<{ stack: Stack; tidy: () => void }> {
+async function start({ patience }: ChaosOptions): Promise<{ stack: Stack; tidy: () => void }> {
   say('Starting a stack …')
   const mongod = await mongodWithFailPoints(interrupted.signal)
   try {
@@ -84,6 +84,8 @@ async function start(): Promise<{ stack: Stack; tidy: () => void }> {
       SAMPLE_DATA: 'false',
       MONGOD_BIN: mongod.path,
       RATE_LIMIT_MAX: '1000000000',
+      // A machine that is too slow for that long must not look like an outage of Redis.
+      ...(patience > 1 ? { REDIS_COMMAND_TIMEOUT_MS: `${200 * patience}` } : {}),
       // Where everybody has one address, everybody has one limit.
       LOGIN_LIMIT_MAX: hasManyAddresses ? `${loginLimit}` : '100000000',
     }

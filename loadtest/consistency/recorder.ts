@@ -64,6 +64,7 @@ export class Recorder {
       servedBy: textOf(headers['x-served-by']),
       requestId: textOf(headers['x-request-id']),
       fault: faultBefore ?? this.#faults.current,
+      ...tokenOf(headers),
       ...read(answer, outcome),
     }
     this.add(call)
@@ -84,6 +85,12 @@ function problemOf({ status, body }: Answer): string | null {
 function sourceOf(headers: Answer['headers']): string | null {
   if (edgeStatuses.has(String(headers['x-cache']))) return 'edge'
   return textOf(headers['x-read-from'])
+}
+
+/** Without its signature, which nobody needs to keep. */
+function tokenOf(headers: Answer['headers']): { token?: string } {
+  const token = textOf(headers['causal-token'])
+  return token === null ? {} : { token: token.slice(0, token.lastIndexOf('.')) }
 }
 
 function textOf(header: string | string[] | undefined): string | null {

@@ -71,4 +71,18 @@ describe('a store', () => {
       await expect(run()).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 })
     }
   })
+
+  test('says so too when a socket breaks in a way that the driver hands on as it is', async () => {
+    const broken = async () => {
+      throw Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' })
+    }
+    const { consistency } = bench
+    for (const run of [
+      () => consistency.read('any', broken),
+      () => consistency.read('latest', broken),
+      () => consistency.write(broken),
+    ]) {
+      await expect(run()).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 })
+    }
+  })
 })

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { faultsOf } from '../../loadtest/chaos/report.ts'
+import { faultsOf, type RowResult } from '../../loadtest/chaos/report.ts'
 import { nothingNoticed, type Row } from '../../loadtest/chaos/row.ts'
 import { rows, rowsAsTable } from '../../loadtest/chaos/rows.ts'
 import { normalMs, type RowSight, Watch } from '../../loadtest/chaos/watch.ts'
@@ -83,8 +83,8 @@ describe('a row', () => {
       ...{ client: 'a', user: null, session: null, start: end - 5, end, outcome: 'ok', status: 200, code: null },
       ...{ from: null, waitMs: 0, servedBy: null, requestId: null, fault: null, op, key: 'k', value: null, ...more },
     }) as Call
-  const verdict = (sight: RowSight, recoverMs: number | undefined = 0) =>
-    faultsOf({ row, target: '', sight, faultMs: 0, recoverMs, violations: 0, wrong: [] })
+  const verdict = (sight: RowSight, result: Partial<RowResult> = {}) =>
+    faultsOf({ row, target: '', sight, faultMs: 0, recoverMs: 0, violations: 0, wrong: [], ...result })
 
   /** A call of each kind every 50 ms. */
   function usual(watch: Watch, from: number, to: number) {
@@ -100,7 +100,7 @@ describe('a row', () => {
     const sight = watch.open(3_000)
     usual(watch, 3_000, 8_000)
     watch.close(8_000)
-    expect(verdict(sight, watch.recovery(5_000, 8_000))).toEqual([])
+    expect(verdict(sight, { recoverMs: watch.recovery(5_000, 8_000) })).toEqual([])
     expect(sight.requests).toBe(200)
   })
 
@@ -118,6 +118,12 @@ describe('a row', () => {
       '1 × writes 503 without a code',
       '1 × public 503 unavailable',
     ])
+  })
+
+  test('does not hold when the judge has found something, or the row itself', () => {
+    const sight = new Watch().open(0)
+    const found = verdict(sight, { violations: 2, wrong: ['418 instead of 400', '418 instead of 400'] })
+    expect(found).toEqual(['2 violations', '2 × 418 instead of 400'])
   })
 
   test('counts the gap that has not ended', () => {
@@ -146,6 +152,6 @@ describe('a row', () => {
     watch.open(2_000)
     for (let at = 2_000; at < 9_000; at += 50) watch.add(asked('get-restaurant', at))
     expect(watch.recovery(2_000, 9_000)).toBeUndefined()
-    expect(verdict(watch.open(9_000), undefined)).toContain('not normal again in time')
+    expect(verdict(watch.open(9_000), { recoverMs: undefined })).toEqual(['not normal again in time'])
   })
 })

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import type { Answer, Question } from '../../consistency/connection.ts'
 import { HttpConnection } from '../../consistency/connection.ts'
 import { aReplica, kill } from '../../consistency/inflict.ts'
@@ -396,8 +397,8 @@ export const hostileRows: readonly Row[] = [
     also: '415',
     limits: nothingNoticed,
     run: async (scene) => {
+      const bomb = (await promisify(gzip)(Buffer.alloc(64 * 1024 * 1024))).toString('latin1')
       scene.begin('replicas')
-      const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024)).toString('latin1')
       const headers = ['Content-Type: application/json', 'Content-Encoding: gzip', `Content-Length: ${bomb.length}`]
       await inParallel(20, 5, async () => {
         const text = head('POST /api/sessions', ...headers, 'Connection: close') + end

@@ -152,7 +152,8 @@ export const replicaRows: readonly Row[] = [
     fault: 'SIGKILL to all replicas at once',
     undo: 'the launcher starts them again',
     also: 'a 503 in less than 1 s, as a problem with Retry-After',
-    limits: { failures: forAll, readGapMs: 6_000, writeGapMs: 6_000, recoverMs: 2_000 },
+    // As long as three programs take that start at once.
+    limits: { failures: forAll, readGapMs: 12_000, writeGapMs: 12_000, recoverMs: 2_000 },
     run: async (scene) => {
       const done = kill(scene, replicaNames(scene))
       await scene.hold(300)
