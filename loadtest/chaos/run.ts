@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from '../../infra/failure.ts'
 import { Chance } from '../consistency/chance.ts'
 import { faultCall } from '../consistency/faults.ts'
+import type { Verdict } from '../consistency/findings.ts'
 import type { Call } from '../consistency/history.ts'
 import { Judge } from '../consistency/judge.ts'
 import { flushFault } from '../consistency/judge-sessions.ts'
@@ -164,6 +165,7 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
       await readEverything(recorder, set, people.customers, people.everyOwner)
     }
     const verdict = judge.finish()
+    for (const result of results) result.violations = Math.max(result.violations, violationsOf(result.row, verdict))
     const load: [number, number] = [loadBefore, loadavg()[0] ?? 0]
     return { seed: options.seed, elapsedMs, load, results, verdict, acknowledged: acknowledged.size, troubles }
   } finally {
@@ -173,6 +175,11 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     await set.unlockAll().catch(() => {})
     await set.close()
   }
+}
+
+/** Some come to light in the end only; the call that went wrong says what was being done. */
+function violationsOf({ name }: Row, { violations }: Verdict): number {
+  return violations.filter(({ calls }) => calls.at(-1)?.fault?.split(' ')[0] === name).length
 }
 
 function patiently(row: Row, times: number): Row {

@@ -17,7 +17,7 @@ export interface FaultClock {
   readonly current: string | null
 }
 
-const edgeStatuses = new Set(['HIT', 'STALE', 'UPDATING', 'REVALIDATED'])
+const edgeSources: Record<string, string> = { HIT: 'edge', STALE: 'edge-stale' }
 
 /** Asks questions and writes down what came of them. */
 export class Recorder {
@@ -83,8 +83,7 @@ function problemOf({ status, body }: Answer): string | null {
 }
 
 function sourceOf(headers: Answer['headers']): string | null {
-  if (edgeStatuses.has(String(headers['x-cache']))) return 'edge'
-  return textOf(headers['x-read-from'])
+  return edgeSources[String(headers['x-cache'])] ?? textOf(headers['x-read-from'])
 }
 
 /** Without its signature, which nobody needs to keep. */

@@ -135,7 +135,7 @@ export class Tally {
     if (call.outcome !== 'ok') return
     for (const source of call.from?.split(', ') ?? ['unknown']) {
       this.sources.set(source, (this.sources.get(source) ?? 0) + 1)
-      if (source === 'cache' || source === 'edge') continue
+      if (source === 'cache' || source.startsWith('edge')) continue
       this.waits.add(call.waitMs)
       tally.waits.add(call.waitMs)
     }

@@ -442,7 +442,8 @@ export const hostileRows: readonly Row[] = [
     fault: '500 readers at once of a restaurant that no cache has, directly at the replicas, three times',
     undo: nothing,
     also: 'one read of MongoDB each time',
-    limits: nothingNoticed,
+    // The people wait too while this process opens 500 connections.
+    limits: { ...nothingNoticed, readGapMs: 3_000, writeGapMs: 3_000 },
     run: async (scene) => {
       scene.begin('replicas')
       const opened = await scene.attacker.ask({

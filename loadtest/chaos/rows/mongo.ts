@@ -52,7 +52,8 @@ async function failing(
 
 /** Has one command fail, then another one later. */
 async function failOnce(scene: Scene, member: string | undefined, data: Record<string, unknown>): Promise<void> {
-  for (let times = 0; times < 12; times++) await failing(scene, member, { times: 1 }, data, 300)
+  // Far enough apart for the second try of one not to be the next to fail.
+  for (let times = 0; times < 6; times++) await failing(scene, member, { times: 1 }, data, 1_000)
 }
 
 const writeCommands = ['insert', 'update', 'findAndModify', 'delete']
@@ -197,7 +198,7 @@ export const mongoRows: readonly Row[] = [
   },
   {
     name: 'driver-closed',
-    fault: 'the primary closes the connection instead of taking a write: one write at a time, 12 times (failCommand)',
+    fault: 'the primary closes the connection instead of taking a write: one write at a time, 6 times (failCommand)',
     undo: 'the fail point is off',
     limits: nothingNoticed,
     run: async (scene) => {
@@ -207,7 +208,7 @@ export const mongoRows: readonly Row[] = [
   },
   {
     name: 'driver-unacknowledged',
-    fault: 'the primary writes, and then says that it is shutting down: one write at a time, 12 times (failCommand)',
+    fault: 'the primary writes, and then says that it is shutting down: one write at a time, 6 times (failCommand)',
     undo: 'the fail point is off',
     limits: nothingNoticed,
     run: async (scene) => {
@@ -219,7 +220,7 @@ export const mongoRows: readonly Row[] = [
   },
   {
     name: 'driver-in-doubt',
-    fault: 'the primary writes, and then says that it could not wait for the majority, 12 times (failCommand)',
+    fault: 'the primary writes, and then says that it could not wait for the majority, 6 times (failCommand)',
     undo: 'the fail point is off',
     also: 'a retry with the same key settles it',
     limits: { ...nothingNoticed, failures: { writes: ['503 unavailable'], sessions: ['503 unavailable'] } },
