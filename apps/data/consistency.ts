@@ -395,6 +395,15 @@ export function createConsistency(
     return (await answer).arrive()
   }
 
+  /**
+   * How far the primary is. A member that was just started has no key to sign its clock with, and tells nobody by its
+   * answers when they were.
+   */
+  async function lastWriteOfPrimary(): Promise<mongo.Timestamp> {
+    const { lastWrite } = await client.db('admin').command({ hello: 1 }, { readPreference: 'primary' })
+    return lastWrite.opTime.ts
+  }
+
   /** Where no election can bring one, it is of no use to wait for a primary. */
   function refuseWithoutMajority(): void {
     if (members.mayHavePrimary()) return
@@ -417,7 +426,9 @@ export function createConsistency(
         const startedMs = now()
         let inDoubt = false
         try {
-          return await run({ session, ...commentOf(currentReader()) })
+          const value = await run({ session, ...commentOf(currentReader()) })
+          if (!session.operationTime) session.advanceOperationTime(await lastWriteOfPrimary())
+          return value
         } catch (error) {
           inDoubt = isOutage(error)
           throw error

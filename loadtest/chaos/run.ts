@@ -139,6 +139,8 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     const hold = async (timeMs: number) =>
       void (await sleep(timeMs, undefined, { signal: interrupted.signal }).catch(() => {}))
     await hold(warmUpMs)
+    // Also so that every member is connected to while it is there.
+    await untilHealthy(stack, set)
 
     const results: RowResult[] = []
     for (const [index, row] of options.rows.map((each) => patiently(each, options.patience)).entries()) {

@@ -1,6 +1,7 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { connectMongo } from '../../apps/data/mongo.ts'
+import { Reader, readAs } from '../../apps/data/reader.ts'
 import { createUsers } from '../../apps/data/users.ts'
 import { mongoOptions, newDatabaseName } from '../support/api.ts'
 import { benchForFile } from '../support/commands.ts'
@@ -57,6 +58,17 @@ describe('a store', () => {
     expect([name, role, command.writeConcern.w]).toEqual(['insert', 'primary', 'majority'])
     expect(command.writeConcern.wtimeout).toBe(5_000)
     expect(command.txnNumber).toBeDefined()
+  })
+
+  test('knows when it wrote, also where the answer does not say', async () => {
+    const reader = new Reader()
+    const before = Math.floor(Date.now() / 1_000)
+    await new Promise((resolve, reject) => {
+      // Without the session, which hears of no time then.
+      const write = () => bench.consistency.write(() => bench.mongo.connection.collection('any').insertOne({}))
+      readAs(reader, () => write().then(resolve, reject))
+    })
+    expect(reader.token?.write.seconds).toBeGreaterThanOrEqual(before - 1)
   })
 
   test('says that it is unavailable when no member answers', async () => {
