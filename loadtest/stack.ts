@@ -32,6 +32,10 @@ export class Stack {
     return file.processes
   }
 
+  get replicas(): StackProcess[] {
+    return this.processes.filter(({ role }) => role === 'app')
+  }
+
   named(name: string): StackProcess | undefined {
     return this.processes.find((process) => process.name === name)
   }
@@ -55,8 +59,7 @@ export class Stack {
 
   /** Whether every replica says that it is ready. */
   async isReady(): Promise<boolean> {
-    const apps = this.processes.filter(({ role }) => role === 'app')
-    const answers = await Promise.all(apps.map(({ port }) => answersOk('127.0.0.1', port, '/readyz')))
+    const answers = await Promise.all(this.replicas.map(({ port }) => answersOk('127.0.0.1', port, '/readyz')))
     return answers.every(Boolean)
   }
 

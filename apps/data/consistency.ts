@@ -419,6 +419,15 @@ export function createConsistency(
     }
   }
 
+  /**
+   * How far the primary is. A member that was just started has no key to sign its clock with, and tells nobody by its
+   * answers when they were.
+   */
+  async function lastWriteOfPrimary(): Promise<mongo.Timestamp> {
+    const { lastWrite } = await client.db('admin').command({ hello: 1 }, { readPreference: 'primary' })
+    return lastWrite.opTime.ts
+  }
+
   /** Where no election can bring one, it is of no use to wait for a primary. */
   function refuseWithoutMajority(): void {
     if (members.mayHavePrimary()) return
@@ -441,7 +450,9 @@ export function createConsistency(
         const startedMs = now()
         let inDoubt = false
         try {
-          return await unlessHopeless(run({ session, ...commentOf(currentReader()) }))
+          const value = await unlessHopeless(run({ session, ...commentOf(currentReader()) }))
+          if (!session.operationTime) session.advanceOperationTime(await lastWriteOfPrimary())
+          return value
         } catch (error) {
           inDoubt = isOutage(error) || error instanceof DomainError
           throw error
@@ -505,9 +516,14 @@ async function translateOutage<T>(run: () => Promise<T>): Promise<T> {
   }
 }
 
+// The other side has closed a connection, or this one has, while a command was written to it.
+const socketErrors = new Set(['EPIPE', 'ECONNRESET', 'ECONNABORTED', 'ETIMEDOUT', 'ERR_STREAM_DESTROYED'])
+
 function isOutage(error: unknown): boolean {
   const { MongoServerError, MongoNetworkError, MongoSystemError, MongoDriverError } = mongoose.mongo
   if (error instanceof MongoServerError) return outageCodes.has(Number(error.code))
+  // The driver wraps errors of its sockets, but not while it waits for one to take more of a command.
+  if (error instanceof Error && 'code' in error && socketErrors.has(String(error.code))) return true
   return error instanceof MongoNetworkError || error instanceof MongoSystemError || error instanceof MongoDriverError
 }
 

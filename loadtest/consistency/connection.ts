@@ -23,14 +23,16 @@ const patienceMs = 30_000
 /** The one kept-alive connection of a device, with its cookie. */
 export class HttpConnection {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  readonly #address: { host: string; port: number }
+  readonly #address: { host: string; port: number; localAddress?: string | undefined }
   readonly #hostHeader: string
   #cookie: string | undefined
 
-  constructor(url: string) {
+  /** @param localAddress where it comes from, for whoever counts by that */
+  constructor(url: string, localAddress?: string) {
     const { host, hostname, port } = new URL(url)
     // Loopback by number: a name would be looked up for each connection.
-    this.#address = { host: hostname === 'localhost' ? '127.0.0.1' : hostname, port: Number(port || 80) }
+    const numeric = hostname === 'localhost' ? '127.0.0.1' : hostname
+    this.#address = { host: numeric, port: Number(port || 80), localAddress }
     this.#hostHeader = host
   }
 

@@ -49,9 +49,9 @@ export class Device {
   session: string | null = null
   readonly #recorder: Recorder
 
-  constructor(name: string, url: string, recorder: Recorder, account: Account | null) {
+  constructor(name: string, url: string, recorder: Recorder, account: Account | null, address?: string) {
     this.name = name
-    this.connection = new HttpConnection(url)
+    this.connection = new HttpConnection(url, address)
     this.account = account
     this.#recorder = recorder
   }

@@ -2,20 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Chance } from '../chance.ts'
 import type { Stack } from '../stack.ts'
 import type { Call } from './history.ts'
+import { aReplica, blink, freezeWhile, kill, lockWhile, pauseMs, type Scene, somebody, until } from './inflict.ts'
 import type { Recorder } from './recorder.ts'
-import { flushRedis } from './redis-flush.ts'
+import { commandRedis } from './redis-control.ts'
 import type { ReplicaSet } from './replica-set.ts'
-
-/** What a fault may use. */
-export interface Scene {
-  stack: Stack
-  set: ReplicaSet
-  chance: Chance
-  /** Says what is hit, from now on. */
-  begin: (target: string) => void
-  /** Waits, or less when the run ends. */
-  hold: (timeMs: number) => Promise<void>
-}
 
 type Work = (scene: Scene) => Promise<void>
 
@@ -46,7 +36,7 @@ const works = {
     const redis = stack.named('redis')
     if (!redis) return
     begin('redis')
-    await flushRedis(redis.port, stack.redisPassword)
+    await commandRedis({ port: redis.port, password: stack.redisPassword }, ['FLUSHALL'])
   },
 } as const satisfies Record<string, Work>
 
@@ -58,7 +48,6 @@ export const optionalFaults: readonly FaultName[] = ['flush-redis']
 
 // What follows from a fault within this time counts as its consequence.
 const aftermathMs = 3_000
-const recoverWithinMs = 60_000
 const quietMs = [3_000, 5_000] as const
 
 /** Does one thing after another to a stack, and undoes each before the next. */
@@ -112,88 +101,10 @@ export class Faults {
   }
 }
 
-function faultCall(key: FaultName, target: string, start: number, end: number): Call {
+/** A fault as the history has it. */
+export function faultCall(key: string, target: string, start: number, end: number): Call {
   return {
     ...{ client: 'checker', user: null, session: null, start, end, outcome: 'ok', status: 0, code: null, from: null },
     ...{ waitMs: 0, servedBy: null, requestId: null, fault: `${key} ${target}`, op: 'fault', key, value: target },
-  }
-}
-
-async function somebody({ set, chance }: Scene, role: 'secondary'): Promise<string[]> {
-  return chance.shuffled(await set.named(role)).slice(0, 1)
-}
-
-function aReplica({ stack, chance }: Scene): string {
-  return chance.pick(stack.processes.filter(({ role }) => role === 'app')).name
-}
-
-function pauseMs({ chance }: Scene): number {
-  return chance.between(5_000, 10_000)
-}
-
-async function lockWhile({ set, chance, begin, hold }: Scene, count: number, timeMs: number): Promise<void> {
-  const members = chance.shuffled(await set.named('secondary')).slice(0, count)
-  if (members.length < count) return
-  begin(members.join(' '))
-  const locked = await Promise.allSettled(members.map((member) => set.lock(member)))
-  try {
-    await hold(timeMs)
-  } finally {
-    await Promise.all(
-      members.filter((_, index) => locked[index]?.status === 'fulfilled').map((name) => set.unlock(name)),
-    )
-  }
-}
-
-async function freezeWhile({ stack, begin, hold }: Scene, names: string[], timeMs: number): Promise<void> {
-  const pids = names.flatMap((name) => stack.named(name)?.pid ?? [])
-  if (pids.length === 0) return
-  begin(names.join(' '))
-  try {
-    for (const pid of pids) process.kill(pid, 'SIGSTOP')
-    await hold(timeMs)
-  } finally {
-    for (const pid of pids) process.kill(pid, 'SIGCONT')
-  }
-}
-
-/** Freezes and thaws again and again. */
-async function blink({ stack, chance, begin, hold }: Scene, names: string[], timeMs: number): Promise<void> {
-  const pid = stack.named(names[0] ?? '')?.pid
-  if (!pid) return
-  begin(names.join(' '))
-  const endsAt = performance.now() + timeMs
-  for (let timeLeftMs = timeMs; timeLeftMs > 0; timeLeftMs = endsAt - performance.now()) {
-    try {
-      process.kill(pid, 'SIGSTOP')
-      await hold(chance.between(50, 500))
-    } finally {
-      process.kill(pid, 'SIGCONT')
-    }
-    await hold(chance.between(20, 200))
-  }
-}
-
-/** Kills, and waits until what the launcher has put in the place is there. */
-async function kill({ stack, set, begin }: Scene, names: string[]): Promise<void> {
-  const [name] = names
-  const before = name === undefined ? undefined : stack.named(name)
-  if (name === undefined || !before) return
-  begin(name)
-  process.kill(before.pid, 'SIGKILL')
-  await until(async () => {
-    const after = stack.named(name)
-    if (!after?.pid || after.pid === before.pid) return false
-    if (after.role === 'mongod') return ['primary', 'secondary'].includes((await set.role(name)) ?? '')
-    return stack.isReady()
-  })
-}
-
-/** @throws Error when it does not come true in time */
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = Date.now() + recoverWithinMs
-  while (!(await isTrue())) {
-    if (Date.now() > giveUpAt) throw new Error(`it was not over after ${recoverWithinMs / 1000} s`)
-    await sleep(100)
   }
 }

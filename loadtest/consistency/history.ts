@@ -23,6 +23,8 @@ export interface Circumstances {
   /** X-Read-From, or `edge` where Nginx answered from its own cache. */
   from: string | null
   waitMs: number
+  /** What its reader has to be shown from then on: epoch, last write and last read, as the Causal-Token says. */
+  token?: string
   servedBy: string | null
   requestId: string | null
   /** What was being done to the stack meanwhile. */

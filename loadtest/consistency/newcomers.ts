@@ -13,11 +13,14 @@ export class Newcomers {
   readonly #url: string
   readonly #recorder: Recorder
   readonly #run = randomBytes(4).toString('hex')
+  readonly #addressOf: (device: number) => string | undefined
   readonly devices: Device[] = []
 
-  constructor(url: string, recorder: Recorder) {
+  /** @param addressOf where each device comes from, for stacks that limit log-ins by that */
+  constructor(url: string, recorder: Recorder, addressOf: (device: number) => string | undefined = () => undefined) {
     this.#url = url
     this.#recorder = recorder
+    this.#addressOf = addressOf
   }
 
   async customer(number: number): Promise<Customer> {
@@ -59,7 +62,7 @@ export class Newcomers {
   }
 
   #device(name: string, account: Account | null): Device {
-    const device = new Device(name, this.#url, this.#recorder, account)
+    const device = new Device(name, this.#url, this.#recorder, account, this.#addressOf(this.devices.length))
     this.devices.push(device)
     return device
   }

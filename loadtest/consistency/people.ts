@@ -9,6 +9,8 @@ import type { Turns } from './turns.ts'
 export interface Town {
   places: Place[]
   chance: Chance
+  /** What customers do how often, where it is not the usual. */
+  customerWeights?: CustomerWeights
   /** Aborted when no new work is to be begun. What is in doubt is still settled. */
   closing: AbortSignal
   /** Aborted when everybody has to drop everything. */
@@ -55,8 +57,7 @@ const customerWeights = {
   revoke: 0.12,
 }
 
-/** Of a device that never waits for a write, so that somebody reads while nobody can write. */
-const watcherWeights = { ...customerWeights, place: 0, cancel: 0, revoke: 0 }
+export type CustomerWeights = typeof customerWeights
 
 const ownerWeights = { name: 8, menu: 8, restaurant: 32, search: 8, queue: 18, advance: 26 }
 
@@ -97,7 +98,9 @@ async function logIn(town: Town, device: Device): Promise<void> {
 export function liveAsCustomer(town: Town, customer: Customer, device: Device, isWatcher: boolean): Promise<void> {
   const { chance } = town
   const { recent, devices } = customer
-  const weights = isWatcher ? watcherWeights : customerWeights
+  const usual = town.customerWeights ?? customerWeights
+  // A watcher never waits for a write, so that somebody reads while nobody can write.
+  const weights = isWatcher ? { ...usual, place: 0, cancel: 0, revoke: 0 } : usual
   const known = new Map<string, Shown>()
   return keepDoing(town, async () => {
     switch (chance.weighted(weights)) {

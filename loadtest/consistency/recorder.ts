@@ -17,7 +17,7 @@ export interface FaultClock {
   readonly current: string | null
 }
 
-const edgeStatuses = new Set(['HIT', 'STALE', 'UPDATING', 'REVALIDATED'])
+const edgeSources: Record<string, string> = { HIT: 'edge', STALE: 'edge-stale' }
 
 /** Asks questions and writes down what came of them. */
 export class Recorder {
@@ -64,6 +64,7 @@ export class Recorder {
       servedBy: textOf(headers['x-served-by']),
       requestId: textOf(headers['x-request-id']),
       fault: faultBefore ?? this.#faults.current,
+      ...tokenOf(headers),
       ...read(answer, outcome),
     }
     this.add(call)
@@ -82,8 +83,13 @@ function problemOf({ status, body }: Answer): string | null {
 }
 
 function sourceOf(headers: Answer['headers']): string | null {
-  if (edgeStatuses.has(String(headers['x-cache']))) return 'edge'
-  return textOf(headers['x-read-from'])
+  return edgeSources[String(headers['x-cache'])] ?? textOf(headers['x-read-from'])
+}
+
+/** Without its signature, which nobody needs to keep. */
+function tokenOf(headers: Answer['headers']): { token?: string } {
+  const token = textOf(headers['causal-token'])
+  return token === null ? {} : { token: token.slice(0, token.lastIndexOf('.')) }
 }
 
 function textOf(header: string | string[] | undefined): string | null {

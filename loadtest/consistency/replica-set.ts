@@ -9,6 +9,8 @@ export interface Member {
 
 export type Role = 'primary' | 'secondary' | 'other'
 
+export type FailPointMode = 'off' | 'alwaysOn' | { times: number } | { activationProbability: number }
+
 const { MongoClient, MongoServerError } = mongoose.mongo
 const answerMs = 2_000
 
@@ -97,6 +99,12 @@ export class ReplicaSet {
   /** @throws MongoServerError when no secondary catches up in time */
   async stepDown(name: string): Promise<void> {
     await this.#admin(name).command({ replSetStepDown: 10, secondaryCatchUpPeriodSecs: 5 })
+  }
+
+  /** Switches a fail point of a member; only where it was started with `enableTestCommands`. */
+  async failPoint(name: string, mode: FailPointMode, data: Record<string, unknown> = {}): Promise<void> {
+    const command = { configureFailPoint: 'failCommand', mode, data }
+    await within(answerMs, this.#admin(name).command(command))
   }
 
   /** Reads from the primary what the majority has. */

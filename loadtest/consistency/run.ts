@@ -15,13 +15,13 @@ import { Faults } from './faults.ts'
 import { type Call, HistoryFile } from './history.ts'
 import { Judge } from './judge.ts'
 import { Newcomers } from './newcomers.ts'
-import { liveAsCustomer, liveAsGuest, liveAsLurker, liveAsOwner, liveAsVisitor, type Town } from './people.ts'
 import { Recorder } from './recorder.ts'
 import { ReplicaSet } from './replica-set.ts'
 import { describeResult, type Result, resultAsJson } from './report.ts'
 import { readEverything, untilHealthy } from './settle.ts'
 import { SteadyLag } from './steady-lag.ts'
 import { Tally } from './tally.ts'
+import { live, settleIn } from './town.ts'
 
 const progressMs = 2_000
 // What is in doubt when the time is up may take this long to be settled.
@@ -90,7 +90,7 @@ async function check(stack: Stack, options: CheckOptions): Promise<Result & { vi
   )
   const newcomers = new Newcomers(stack.url, recorder)
   try {
-    const people = await settleIn(newcomers, options)
+    const people = await settleIn(newcomers, options.users, interrupted.signal)
     say(`${options.users} customers and ${people.owners.length} owners are there`)
     tally.open()
     const startedAt = recorder.now()
@@ -125,50 +125,6 @@ async function check(stack: Stack, options: CheckOptions): Promise<Result & { vi
     await history?.close()
     await set.close()
   }
-}
-
-type People = Awaited<ReturnType<typeof settleIn>>
-
-/** Customers, busy owners, owners and customers who only look now and then, and people without an account. */
-async function settleIn(newcomers: Newcomers, { users }: CheckOptions) {
-  const busy = Math.max(2, Math.round(users / 6))
-  const idle = { customers: 6, owners: 2 }
-  const range = (length: number) => Array.from({ length }, (_, index) => index + 1)
-  const [customers, lurkers, owners, idleOwners] = await Promise.all([
-    inTurn(range(users), (number) => newcomers.customer(number)),
-    inTurn(range(idle.customers), (number) => newcomers.customer(users + number)),
-    inTurn(range(busy), (number) => newcomers.owner(number, { isCareful: number % 3 === 0, devices: 2 })),
-    inTurn(range(idle.owners), (number) => newcomers.owner(busy + number, { isCareful: false, devices: 1 })),
-  ])
-  const visitors = range(4).map((number) => newcomers.stranger(`visitor-${number}`))
-  const guests = range(2).map((number) => newcomers.stranger(`guest-${number}`))
-  return { customers, lurkers, owners, idleOwners, everyOwner: [...owners, ...idleOwners], visitors, guests }
-}
-
-async function inTurn<T>(numbers: number[], make: (number: number) => Promise<T>): Promise<T[]> {
-  const made: T[] = []
-  for (const number of numbers) {
-    interrupted.signal.throwIfAborted()
-    made.push(await make(number))
-  }
-  return made
-}
-
-async function live(people: People, town: Omit<Town, 'places'>): Promise<void> {
-  const { customers, lurkers, owners, idleOwners, everyOwner, visitors, guests } = people
-  const all: Town = { ...town, places: everyOwner.map(({ place }) => place) }
-  // Nobody edits the restaurants of idle owners, so that there is nothing to see in them but their queue.
-  const edited: Town = { ...town, places: owners.map(({ place }) => place) }
-  await Promise.all([
-    ...customers.flatMap((customer, number) =>
-      customer.devices.map((device, index) => liveAsCustomer(all, customer, device, number % 2 === 0 && index > 0)),
-    ),
-    ...owners.flatMap((owner) => owner.devices.map((device) => liveAsOwner(edited, owner, device))),
-    ...idleOwners.flatMap(({ devices, place }) => devices.map((device) => liveAsLurker(edited, device, place))),
-    ...lurkers.flatMap(({ devices }) => devices.map((device) => liveAsLurker(edited, device, undefined))),
-    ...visitors.map((device) => liveAsVisitor(edited, device)),
-    ...guests.map((device) => liveAsGuest(edited, device, owners)),
-  ])
 }
 
 function reportProgress(startedAt: number, judge: Judge, tally: Tally, faults: Faults): NodeJS.Timeout {

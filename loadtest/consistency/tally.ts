@@ -3,7 +3,7 @@ import type { Call, Op } from './history.ts'
 
 export type Group = 'reads' | 'writes' | 'sessions'
 
-const groupOf: Partial<Record<Op, Group>> = {
+export const groupOf: Partial<Record<Op, Group>> = {
   place: 'writes',
   cancel: 'writes',
   advance: 'writes',
@@ -21,7 +21,7 @@ const groupOf: Partial<Record<Op, Group>> = {
 }
 
 /** Refusals that belong to the game: a lost race for an order, a tag that is not the latest, a session that was revoked. */
-function isExpected({ op, status }: Call): boolean {
+export function isExpected({ op, status }: Call): boolean {
   return status === 401 || status === 409 || status === 412 || (op === 'revoke' && status === 404)
 }
 
@@ -135,7 +135,7 @@ export class Tally {
     if (call.outcome !== 'ok') return
     for (const source of call.from?.split(', ') ?? ['unknown']) {
       this.sources.set(source, (this.sources.get(source) ?? 0) + 1)
-      if (source === 'cache' || source === 'edge') continue
+      if (source === 'cache' || source.startsWith('edge')) continue
       this.waits.add(call.waitMs)
       tally.waits.add(call.waitMs)
     }

@@ -39,10 +39,11 @@ function describe({ kind, detail, calls }: Verdict['violations'][number]): strin
 
 /** One call on one line. */
 export function describeCall(call: Call): string {
-  const { client, op, key, start, end, outcome, status, from, waitMs, servedBy, requestId, fault } = call
+  const { client, op, key, start, end, outcome, status, from, waitMs, servedBy, requestId, fault, token } = call
   const where = from === null ? '' : ` from ${from}`
   const waited = waitMs > 0 ? ` after waiting ${waitMs} ms` : ''
   const during = fault === null ? '' : ` during ${fault}`
+  const shows = token === undefined ? '' : ` token ${token}`
   const value = JSON.stringify(call.value)
-  return `${start.toFixed(1)}–${end.toFixed(1)} ms ${client} ${op} ${key} ${outcome} ${status}${where}${waited} by ${servedBy ?? 'nobody'} request ${requestId ?? 'unknown'}${during}: ${value.length > 300 ? `${value.slice(0, 300)}…` : value}`
+  return `${start.toFixed(1)}–${end.toFixed(1)} ms ${client} ${op} ${key} ${outcome} ${status}${where}${waited} by ${servedBy ?? 'nobody'} request ${requestId ?? 'unknown'}${shows}${during}: ${value.length > 300 ? `${value.slice(0, 300)}…` : value}`
 }

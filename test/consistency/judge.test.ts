@@ -194,6 +194,12 @@ describe('staleness', () => {
     expect(violated([...edits, call(2_021, 2_030, look(2), anonymous)])).toEqual([])
   })
 
+  test('what Nginx says is old may be ten seconds older', () => {
+    const old = { ...anonymous, from: 'edge-stale' }
+    expect(violated([...edits, call(12_019, 12_030, look(1), old)])).toEqual([])
+    expect(violated([...edits, call(12_021, 12_030, look(1), old)])).toEqual(['stale'])
+  })
+
   test('an edit of unknown outcome may show late, unless something keeps it from that', () => {
     const late = (guarded: boolean) => [
       call(0, 10, open),

@@ -1,6 +1,7 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { connectMongo } from '../../apps/data/mongo.ts'
+import { Reader, readAs } from '../../apps/data/reader.ts'
 import { createUsers } from '../../apps/data/users.ts'
 import { mongoOptions, newDatabaseName } from '../support/api.ts'
 import { benchForFile } from '../support/commands.ts'
@@ -59,6 +60,17 @@ describe('a store', () => {
     expect(command.txnNumber).toBeDefined()
   })
 
+  test('knows when it wrote, also where the answer does not say', async () => {
+    const reader = new Reader()
+    const before = Math.floor(Date.now() / 1_000)
+    await new Promise((resolve, reject) => {
+      // Without the session, which hears of no time then.
+      const write = () => bench.consistency.write(() => bench.mongo.connection.collection('any').insertOne({}))
+      readAs(reader, () => write().then(resolve, reject))
+    })
+    expect(reader.token?.write.seconds).toBeGreaterThanOrEqual(before - 1)
+  })
+
   test('says that it is unavailable when no member answers', async () => {
     const mongo = await connectMongo({ ...mongoOptions(newDatabaseName()), serverSelectionTimeoutMs: 500 })
     const gone = createUsers(mongo.connection, createConsistency(mongo))
@@ -67,6 +79,20 @@ describe('a store', () => {
       () => gone.find(id, 'any'),
       () => gone.find(id, 'latest'),
       () => gone.create(account('x'), 'k'),
+    ]) {
+      await expect(run()).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 })
+    }
+  })
+
+  test('says so too when a socket breaks in a way that the driver hands on as it is', async () => {
+    const broken = async () => {
+      throw Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' })
+    }
+    const { consistency } = bench
+    for (const run of [
+      () => consistency.read('any', broken),
+      () => consistency.read('latest', broken),
+      () => consistency.write(broken),
     ]) {
       await expect(run()).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 })
     }

@@ -204,7 +204,7 @@ describe.skipIf(!answers)('docker compose', { timeout: 180_000 }, () => {
       // It hands files over to others, and has ended.
       if (service === 'secrets') continue
       expect(container.HostConfig.CapAdd ?? [], service).toEqual([])
-      expect(container.Config.User, service).toMatch(/^(node|nginx|999:999)$/)
+      expect(container.Config.User, service).toMatch(/^(1000:1000|nginx|999:999)$/)
     }
   })
 

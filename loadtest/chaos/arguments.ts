@@ -1,0 +1,87 @@
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Failure } from '../../infra/failure.ts'
+import type { Row } from './row.ts'
+import { rows } from './rows.ts'
+
+export interface ChaosOptions {
+  /** In order, each as often as it is to be done. */
+  rows: readonly Row[]
+  users: number
+  seed: number
+  /** Limits of time are this many times longer. */
+  patience: number
+  json: string | undefined
+}
+
+export const usage = `Usage: npm run chaos -- [options]
+
+  --only LIST   these rows, or all whose name begins so: --only primary,redis-flush
+  --rounds N    goes through them so many times (default 1)
+  --list        prints all rows as a table and does nothing
+  --users N     customers, each on two devices (default 12); owners and readers come on top
+  --patience N  allows for N times the gaps and recoveries, on a machine that is slow or has other work (default 1)
+  --seed N      repeats the choices of an earlier run (default random)
+  --json FILE   writes the result for machines
+
+Exit status: 0 every row holds, 1 one does not, 2 it could not be checked.`
+
+/** @throws Failure with exit code 2 that names everything that is wrong with the arguments */
+export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
+  const values = parse(args)
+  if (values.help) return 'help'
+  if (values.list) return 'list'
+  const problems: string[] = []
+  const count = (name: 'users' | 'seed' | 'patience' | 'rounds', preset: number, least: number, most: number) => {
+    const text = values[name]
+    if (text === undefined) return preset
+    if (!/^\d{1,10}$/.test(text) || Number(text) > most || Number(text) < least) {
+      problems.push(`--${name} ${text}: must be a whole number from ${least} to ${most}`)
+    }
+    return Number(text)
+  }
+  const names = values.only?.split(',')
+  for (const name of names ?? []) {
+    if (!rows.some((row) => isMeant(row, name))) problems.push(`--only ${name}: there is no such row`)
+  }
+  const meant = names === undefined ? rows : rows.filter((row) => names.some((name) => isMeant(row, name)))
+  const options: ChaosOptions = {
+    rows: Array.from({ length: count('rounds', 1, 1, 1_000) }, () => meant).flat(),
+    users: count('users', 12, 1, 200),
+    seed: count('seed', Math.floor(Math.random() * 2 ** 31), 0, 2 ** 32 - 1),
+    patience: count('patience', 1, 1, 100),
+    // Now: whoever speaks to the launcher moves into the data directory.
+    json: values.json === undefined ? undefined : resolve(process.env.INIT_CWD ?? process.cwd(), values.json),
+  }
+  if (problems.length > 0) throw new Failure(`${problems.join('\n')}\n\n${usage}`, 2)
+  return options
+}
+
+/** A row by its name, or several by how their names begin. */
+function isMeant(row: Row, name: string): boolean {
+  if (rows.some((other) => other.name === name)) return row.name === name
+  return name !== '' && row.name.startsWith(`${name}-`)
+}
+
+function parse(args: string[]) {
+  const text = { type: 'string' } as const
+  const flag = { type: 'boolean' } as const
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        only: text,
+        rounds: text,
+        list: flag,
+        users: text,
+        seed: text,
+        patience: text,
+        json: text,
+        help: { ...flag, short: 'h' },
+      },
+    })
+    return values
+  } catch (error) {
+    throw new Failure(`${(error as Error).message.split('. To ')[0]}\n\n${usage}`, 2)
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * Does one thing after another to a stack while many people use it, and holds what is seen from outside against what must
+ * be seen. `npm run chaos -- --help` has the options, the README beside this file the rest.
+ */
+import { writeFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Failure } from '../../infra/failure.ts'
+import { Chance } from '../chance.ts'
+import { faultCall } from '../consistency/faults.ts'
+import type { Verdict } from '../consistency/findings.ts'
+import type { Call } from '../consistency/history.ts'
+import { Judge } from '../consistency/judge.ts'
+import { flushFault } from '../consistency/judge-sessions.ts'
+import { Newcomers } from '../consistency/newcomers.ts'
+import { Recorder } from '../consistency/recorder.ts'
+import { ReplicaSet } from '../consistency/replica-set.ts'
+import { readEverything, untilHealthy } from '../consistency/settle.ts'
+import { live, settleIn } from '../consistency/town.ts'
+import { Stack, startStack } from '../stack.ts'
+import { type ChaosOptions, parseChaos, usage } from './arguments.ts'
+import { Attacker, hasManyAddresses } from './attacker.ts'
+import { type ChaosResult, chaosAsJson, describeChaos, describeProgress, holds, type RowResult } from './report.ts'
+import type { Row } from './row.ts'
+import { loginLimit } from './rows/hostile.ts'
+import { rowsAsTable } from './rows.ts'
+import { mongodWithFailPoints } from './test-commands.ts'
+import { Watch } from './watch.ts'
+
+// Connections, caches and compiled code as they are when a stack has run for a while.
+const warmUpMs = 4_000
+// Between two rows, so that there is something to compare with.
+const peaceMs = 2_000
+const normalWithinMs = 30_000
+const patienceMs = 60_000
+const restMs = 3_000
+
+/** About every fifth request is an order. */
+const customerWeights = {
+  ...{ place: 44, cancel: 5, list: 16, get: 16, restaurant: 4, search: 2, sessions: 2, revoke: 0.12 },
+}
+
+const say = (text: string) => process.stdout.write(`${text}\n`)
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => interrupted.abort(new Failure(`Ended by ${signal}.`, 130)))
+}
+
+process.exitCode = await main().catch((error) => {
+  process.stderr.write(`${error instanceof Failure ? error.message : error.stack}\n`)
+  return error instanceof Failure ? error.exitCode : 2
+})
+process.exit()
+
+/** Returns the exit status. */
+async function main(): Promise<number> {
+  const options = parseChaos(process.argv.slice(2))
+  if (options === 'help' || options === 'list') {
+    say(options === 'help' ? usage : rowsAsTable())
+    return 0
+  }
+  const { stack, tidy } = await start(options)
+  let isFine = false
+  try {
+    const result = await inflict(stack, options)
+    say(`\n${describeChaos(result)}`)
+    if (options.json !== undefined) writeFileSync(options.json, `${chaosAsJson(result)}\n`)
+    isFine = holds(result)
+    if (interrupted.signal.aborted) return 130
+    return isFine ? 0 : 1
+  } finally {
+    await stack.end()
+    tidy()
+    Stack.tidy(stack.dataDir, { keepLogs: !isFine })
+    if (!isFine) say(`The logs of the stack are in ${stack.dataDir}/logs`)
+  }
+}
+
+async function start({ patience }: ChaosOptions): Promise<{ stack: Stack; tidy: () => void }> {
+  say('Starting a stack …')
+  const mongod = await mongodWithFailPoints(interrupted.signal)
+  try {
+    const env = {
+      LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn',
+      SAMPLE_DATA: 'false',
+      MONGOD_BIN: mongod.path,
+      RATE_LIMIT_MAX: '1000000000',
+      // A machine that is too slow for that long must not look like an outage of Redis.
+      ...(patience > 1 ? { REDIS_COMMAND_TIMEOUT_MS: `${200 * patience}` } : {}),
+      // Where everybody has one address, everybody has one limit.
+      LOGIN_LIMIT_MAX: hasManyAddresses ? `${loginLimit}` : '100000000',
+    }
+    const stack = await startStack(env, interrupted.signal)
+    say(`It runs at ${stack.url}, its data is in ${stack.dataDir}`)
+    return { stack, tidy: mongod.remove }
+  } catch (error) {
+    mongod.remove()
+    throw error
+  }
+}
+
+/** Everything between a stack that runs and a result. */
+async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult> {
+  const chance = new Chance(options.seed)
+  const set = new ReplicaSet(
+    stack.processes.filter(({ role }) => role === 'mongod'),
+    stack.rootPassword,
+  )
+  const judge = new Judge()
+  const watch = new Watch()
+  const acknowledged = new Set<string>()
+  const clock: { current: string | null } = { current: null }
+  const note = (call: Call) => {
+    if (call.op === 'place' && call.outcome === 'ok') acknowledged.add(call.key)
+  }
+  const recorder = new Recorder([(call) => judge.add(call), (call) => watch.add(call), note], clock)
+  // Log-ins are limited by address, and those of the people must not count against one another.
+  const newcomers = new Newcomers(stack.url, recorder, (device) =>
+    hasManyAddresses ? `127.0.1.${1 + (device % 250)}` : undefined,
+  )
+  const closing = new AbortController()
+  const closed = new AbortController()
+  interrupted.signal.addEventListener('abort', () => closing.abort())
+  const troubles: string[] = []
+  try {
+    const people = await settleIn(newcomers, options.users, interrupted.signal)
+    const place = people.idleOwners[0]?.place
+    if (!place) throw new Failure('There is no restaurant.', 2)
+    const attacker = await Attacker.arrive(stack.url, place)
+    say(`${options.users} customers and ${people.owners.length} owners are there; seed ${options.seed}`)
+    const startedAt = performance.now()
+    const loadBefore = loadavg()[0] ?? 0
+    const lives = live(people, {
+      chance: chance.split(),
+      closing: closing.signal,
+      closed: closed.signal,
+      customerWeights,
+    })
+    const hold = async (timeMs: number) =>
+      void (await sleep(timeMs, undefined, { signal: interrupted.signal }).catch(() => {}))
+    await hold(warmUpMs)
+    // Also so that every member is connected to while it is there.
+    await untilHealthy(stack, set)
+
+    const results: RowResult[] = []
+    for (const [index, row] of options.rows.map((each) => patiently(each, options.patience)).entries()) {
+      if (interrupted.signal.aborted) break
+      const rowChance = new Chance(options.seed + index)
+      const result = await inflictOne(
+        row,
+        { stack, set, attacker, chance: rowChance, hold },
+        { judge, watch, recorder, clock },
+      )
+      results.push(result)
+      say(describeProgress(result, index + 1, options.rows.length))
+    }
+
+    const elapsedMs = performance.now() - startedAt
+    clock.current = null
+    closing.abort()
+    const limit = setTimeout(() => closed.abort(), interrupted.signal.aborted ? 0 : patienceMs)
+    await lives
+    clearTimeout(limit)
+    if (!interrupted.signal.aborted) {
+      say('Reading everything …')
+      await sleep(restMs)
+      await readEverything(recorder, set, people.customers, people.everyOwner)
+    }
+    const verdict = judge.finish()
+    for (const result of results) result.violations = Math.max(result.violations, violationsOf(result.row, verdict))
+    const load: [number, number] = [loadBefore, loadavg()[0] ?? 0]
+    return { seed: options.seed, elapsedMs, load, results, verdict, acknowledged: acknowledged.size, troubles }
+  } finally {
+    closing.abort()
+    closed.abort()
+    for (const device of newcomers.devices) device.close()
+    await set.unlockAll().catch(() => {})
+    await set.close()
+  }
+}
+
+/** Some come to light in the end only; the call that went wrong says what was being done. */
+function violationsOf({ name }: Row, { violations }: Verdict): number {
+  return violations.filter(({ calls }) => calls.at(-1)?.fault?.split(' ')[0] === name).length
+}
+
+function patiently(row: Row, times: number): Row {
+  const { failures, readGapMs, writeGapMs, recoverMs, slowestMs } = row.limits
+  const longer = { readGapMs: readGapMs * times, writeGapMs: writeGapMs * times, recoverMs: recoverMs * times }
+  const slowest = slowestMs === undefined ? {} : { slowestMs: slowestMs * times }
+  return { ...row, limits: { failures, ...longer, ...slowest } }
+}
+
+interface Eyes {
+  judge: Judge
+  watch: Watch
+  recorder: Recorder
+  clock: { current: string | null }
+}
+
+/** Inflicts one row, and waits until service is normal again, for a while in peace. */
+async function inflictOne(
+  row: Row,
+  scene: Omit<Parameters<Row['run']>[0], 'begin' | 'wrong'>,
+  { judge, watch, recorder, clock }: Eyes,
+): Promise<RowResult> {
+  const wrong: string[] = []
+  const violatedBefore = judge.violated
+  const openedAt = performance.now()
+  const sight = watch.open(openedAt)
+  let startedAt: number | undefined
+  let target = ''
+  const begin = (hit: string) => {
+    startedAt ??= performance.now()
+    target = hit
+    clock.current = `${row.name} ${hit}`
+  }
+  try {
+    await row.run({ ...scene, begin, wrong: (what) => wrong.push(what) })
+    if (startedAt === undefined) wrong.push('there was nothing to do it to')
+  } catch (error) {
+    wrong.push((error as Error).message)
+  }
+  const endedAt = performance.now()
+  const faultMs = endedAt - (startedAt ?? openedAt)
+  if (row.endsSessions) recorder.add(faultCall(flushFault, target, startedAt ?? openedAt, performance.now()))
+  let recoverMs: number | undefined
+  while (recoverMs === undefined && performance.now() - endedAt < normalWithinMs && !interrupted.signal.aborted) {
+    await sleep(100)
+    recoverMs = watch.recovery(endedAt, performance.now())
+  }
+  clock.current = null
+  // A stack that is not whole would spoil the next row.
+  if (!interrupted.signal.aborted) {
+    await untilHealthy(scene.stack, scene.set).catch((error: Error) => wrong.push(error.message))
+  }
+  await scene.hold(peaceMs)
+  watch.close(performance.now())
+  return { row, target, sight, faultMs, recoverMs, violations: judge.violated - violatedBefore, wrong }
+}

@@ -1,0 +1,157 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { faultsOf, type RowResult } from '../../loadtest/chaos/report.ts'
+import { nothingNoticed, type Row } from '../../loadtest/chaos/row.ts'
+import { rows, rowsAsTable } from '../../loadtest/chaos/rows.ts'
+import { normalMs, type RowSight, Watch } from '../../loadtest/chaos/watch.ts'
+import type { Call } from '../../loadtest/consistency/history.ts'
+
+const root = join(import.meta.dirname, '../..')
+const cheap = [
+  'nginx-reload',
+  'replica-kill',
+  'redis-restart',
+  'driver-unacknowledged',
+  'hostile-smuggling',
+  'hostile-assignment',
+]
+
+interface Outcome {
+  status: number
+  text: string
+}
+
+function run(...args: string[]): Promise<Outcome> {
+  const program = join(root, 'loadtest/chaos/run.ts')
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [program, ...args], { cwd: root }, (_error, stdout, stderr) =>
+      resolve({ status: child.exitCode ?? -1, text: stdout + stderr }),
+    )
+    onTestFinished(() => void child.kill('SIGTERM'))
+  })
+}
+
+test('a stack stands what is done to it while people order', { timeout: 240_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'brigade-chaos-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const file = join(folder, 'result.json')
+  // How fast is for a machine that has nothing else to do.
+  const outcome = await run(
+    '--only',
+    cheap.join(','),
+    '--users',
+    '4',
+    '--seed',
+    '1',
+    '--patience',
+    '20',
+    '--json',
+    file,
+  )
+  expect(outcome.text).toContain(`All ${cheap.length} rows hold.`)
+  expect(outcome.status).toBe(0)
+  const result = JSON.parse(readFileSync(file, 'utf8'))
+  expect(result.rows.map((row: { name: string }) => row.name).sort()).toEqual(cheap.toSorted())
+  expect(result.acknowledged).toBeGreaterThan(0)
+  expect(result.violated).toMatchObject({ lost: 0, doubled: 0, 'own-writes': 0, monotonic: 0 })
+})
+
+test('rows that do not exist are named, all at once', async () => {
+  const { status, text } = await run('--only', 'nginx-reload,moon,sun', '--seed', 'x')
+  expect(status).toBe(2)
+  expect(text).toContain('--only moon: there is no such row')
+  expect(text).toContain('--only sun: there is no such row')
+  expect(text).toContain('--seed x')
+})
+
+test('the README has every row as it is', () => {
+  expect(readFileSync(join(root, 'loadtest/chaos/README.md'), 'utf8')).toContain(rowsAsTable())
+  expect(rows.length).toBeGreaterThanOrEqual(45)
+  expect(new Set(rows.map(({ name }) => name)).size).toBe(rows.length)
+})
+
+describe('a row', () => {
+  const row: Row = {
+    ...{ name: 'example', fault: '', undo: '', run: async () => {} },
+    limits: { ...nothingNoticed, failures: { writes: ['503 unavailable'] } },
+  }
+  const asked = (op: 'place' | 'get-restaurant', end: number, more: Partial<Call> = {}) =>
+    ({
+      ...{ client: 'a', user: null, session: null, start: end - 5, end, outcome: 'ok', status: 200, code: null },
+      ...{ from: null, waitMs: 0, servedBy: null, requestId: null, fault: null, op, key: 'k', value: null, ...more },
+    }) as Call
+  const verdict = (sight: RowSight, result: Partial<RowResult> = {}) =>
+    faultsOf({ row, target: '', sight, faultMs: 0, recoverMs: 0, violations: 0, wrong: [], ...result })
+
+  /** A call of each kind every 50 ms. */
+  function usual(watch: Watch, from: number, to: number) {
+    for (let at = from; at < to; at += 50) {
+      watch.add(asked('place', at))
+      watch.add(asked('get-restaurant', at))
+    }
+  }
+
+  test('holds when nobody notices', () => {
+    const watch = new Watch()
+    usual(watch, 0, 3_000)
+    const sight = watch.open(3_000)
+    usual(watch, 3_000, 8_000)
+    watch.close(8_000)
+    expect(verdict(sight, { recoverMs: watch.recovery(5_000, 8_000) })).toEqual([])
+    expect(sight.requests).toBe(200)
+  })
+
+  test('allows the failures that it names, and no others', () => {
+    const watch = new Watch()
+    const sight = watch.open(0)
+    const failed = { outcome: 'unknown', status: 503, code: 'unavailable' } as const
+    watch.add(asked('place', 10, failed))
+    expect(verdict(sight)).toEqual([])
+    watch.add(asked('place', 20, { ...failed, status: 500, code: 'internal' }))
+    watch.add(asked('get-restaurant', 30, { ...failed, outcome: 'fail' }))
+    watch.add(asked('place', 40, { ...failed, status: 503, code: null }))
+    expect(verdict(sight)).toEqual([
+      '1 × writes 500 internal',
+      '1 × writes 503 without a code',
+      '1 × public 503 unavailable',
+    ])
+  })
+
+  test('does not hold when the judge has found something, or the row itself', () => {
+    const sight = new Watch().open(0)
+    const found = verdict(sight, { violations: 2, wrong: ['418 instead of 400', '418 instead of 400'] })
+    expect(found).toEqual(['2 violations', '2 × 418 instead of 400'])
+  })
+
+  test('counts the gap that has not ended', () => {
+    const watch = new Watch()
+    const sight = watch.open(0)
+    usual(watch, 0, 1_000)
+    for (let at = 1_000; at < 4_000; at += 50) watch.add(asked('get-restaurant', at))
+    watch.close(4_000)
+    expect(verdict(sight)).toEqual(['no write for 3,050 ms'])
+    expect(sight.writeGapsMs).toEqual([3_050])
+  })
+
+  test('has recovered when success has been normal for a while', () => {
+    const watch = new Watch()
+    usual(watch, 0, 2_000)
+    watch.open(2_000)
+    for (let at = 2_000; at < 3_000; at += 50) watch.add(asked('place', at, { outcome: 'unknown', status: 503 }))
+    usual(watch, 3_000, 3_000 + normalMs)
+    expect(watch.recovery(2_000, 2_900 + normalMs)).toBeUndefined()
+    expect(watch.recovery(2_000, 3_000 + normalMs)).toBe(1_000)
+  })
+
+  test('has not recovered while only a part of the people are served', () => {
+    const watch = new Watch()
+    usual(watch, 0, 2_000)
+    watch.open(2_000)
+    for (let at = 2_000; at < 9_000; at += 50) watch.add(asked('get-restaurant', at))
+    expect(watch.recovery(2_000, 9_000)).toBeUndefined()
+    expect(verdict(watch.open(9_000), { recoverMs: undefined })).toEqual(['not normal again in time'])
+  })
+})
