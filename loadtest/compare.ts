@@ -4,7 +4,6 @@
  */
 import { argon2, randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { Failure } from '../infra/failure.ts'
 import { Chance } from './chance.ts'
@@ -22,6 +21,7 @@ import { drive } from './connections.ts'
 import { CpuMeter, type Measured, partOf } from './cpu.ts'
 import { type Opponents, startOpponents } from './guide/start.ts'
 import { FixedRate, type Pace, Unpaced } from './pace.ts'
+import { fromHere, interrupted, runProgram, say } from './program.ts'
 import { commandOf, record } from './record.ts'
 import { getRestaurant } from './requests.ts'
 import { percentile, thisMachine } from './result.ts'
@@ -64,18 +64,9 @@ const accounts = 64
 const warmUpConnections = 8
 const hashes = 20
 
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const interrupted = new AbortController()
-const { signal } = interrupted
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(name, () => interrupted.abort(new Failure(`Ended by ${name}.`, 130)))
-}
+const signal = interrupted
 
-process.exitCode = await main().catch((error) => {
-  process.stderr.write(`${error instanceof Failure ? error.message : error.stack}\n`)
-  return error instanceof Failure ? error.exitCode : 2
-})
-process.exit()
+await runProgram(main)
 
 /** Returns the exit status. */
 async function main(): Promise<number> {
@@ -432,9 +423,4 @@ function worksFrom(list: string, problems: string[]): Work[] {
     if (!work) problems.push(`--work ${word}: must be a number from 1 to ${works.length}`)
     return work ?? []
   })
-}
-
-/** A path as the person gave it, from where they stand. */
-function fromHere(path: string): string {
-  return resolve(process.env.INIT_CWD ?? process.cwd(), path)
 }

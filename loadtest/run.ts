@@ -3,12 +3,11 @@
  * options, README.md beside this file the rest.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Failure } from '../infra/failure.ts'
 import type { StackProcess } from '../infra/stack-file.ts'
 import { type LoadArguments, parseLoad, usage } from './arguments.ts'
 import { profilingOptions, takeProfiles } from './profiles.ts'
+import { fromHere, interrupted, runProgram, say } from './program.ts'
 import { commandOf, record } from './record.ts'
 import { pageOf } from './report-page.ts'
 import { describeResult } from './report-text.ts'
@@ -23,17 +22,7 @@ const mostAccounts = 256
 // What is left of one scenario's writes reaches the secondaries before the next.
 const restMs = 1_000
 
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => interrupted.abort(new Failure(`Ended by ${signal}.`, 130)))
-}
-
-process.exitCode = await main().catch((error) => {
-  process.stderr.write(`${error instanceof Failure ? error.message : error.stack}\n`)
-  return error instanceof Failure ? error.exitCode : 2
-})
-process.exit()
+await runProgram(main)
 
 /** Returns the exit status. */
 async function main(): Promise<number> {
@@ -74,7 +63,7 @@ async function startOwn({ profile }: LoadArguments): Promise<Stack> {
     LOGIN_LIMIT_MAX: '100000000',
     ...(profile === undefined ? {} : { NODE_OPTIONS: profilingOptions(fromHere(profile)) }),
   }
-  const stack = await startStack(env, interrupted.signal)
+  const stack = await startStack(env, interrupted)
   say(`It runs at ${stack.url}, its data is in ${stack.dataDir}`)
   return stack
 }
@@ -85,7 +74,7 @@ async function runAll(
   options: LoadArguments,
   replicas: Map<number, StackProcess>,
 ): Promise<LoadResult[]> {
-  const { signal } = interrupted
+  const signal = interrupted
   const accounts = Math.min(mostAccounts, Math.max(leastAccounts, options.connections))
   const town = await settle(stack.url, { accounts, password: stack.customerPassword, signal })
   say(`${accounts} customers are there, ${town.newAccounts} of them new`)
@@ -105,9 +94,4 @@ async function runAll(
 
 function noteReplicas(stack: Stack, replicas: Map<number, StackProcess>): void {
   for (const each of stack.processes) if (each.role === 'app') replicas.set(each.pid, each)
-}
-
-/** A path as the person gave it, from where they stand. */
-function fromHere(path: string): string {
-  return resolve(process.env.INIT_CWD ?? process.cwd(), path)
 }

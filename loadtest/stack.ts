@@ -7,6 +7,7 @@ import { Failure } from '../infra/failure.ts'
 import { isFree } from '../infra/free-port.ts'
 import { answersOk } from '../infra/probes.ts'
 import { readStackFile, type StackProcess } from '../infra/stack-file.ts'
+import { fromHere } from './program.ts'
 
 const root = resolve(import.meta.dirname, '..')
 const startWithinMs = 5 * 60_000
@@ -79,7 +80,7 @@ export class Stack {
 
 /** @throws Failure when nothing runs there */
 export function findStack({ url, dataDir }: { url: string; dataDir: string }): Stack {
-  const path = resolve(process.env.INIT_CWD ?? process.cwd(), dataDir)
+  const path = fromHere(dataDir)
   if (!existsSync(join(path, 'stack.json'))) throw new Failure(`No stack runs on ${path}.`, 2)
   return new Stack(url, path)
 }

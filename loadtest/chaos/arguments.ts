@@ -1,6 +1,6 @@
-import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Failure } from '../../infra/failure.ts'
+import { fromHere } from '../program.ts'
 import type { Row } from './row.ts'
 import { rows } from './rows.ts'
 
@@ -51,7 +51,7 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
     seed: count('seed', Math.floor(Math.random() * 2 ** 31), 0, 2 ** 32 - 1),
     patience: count('patience', 1, 1, 100),
     // Now: whoever speaks to the launcher moves into the data directory.
-    json: values.json === undefined ? undefined : resolve(process.env.INIT_CWD ?? process.cwd(), values.json),
+    json: values.json === undefined ? undefined : fromHere(values.json),
   }
   if (problems.length > 0) throw new Failure(`${problems.join('\n')}\n\n${usage}`, 2)
   return options

@@ -17,6 +17,7 @@ import { Recorder } from '../consistency/recorder.ts'
 import { ReplicaSet } from '../consistency/replica-set.ts'
 import { readEverything, untilHealthy } from '../consistency/settle.ts'
 import { live, settleIn } from '../consistency/town.ts'
+import { interrupted, runProgram, say } from '../program.ts'
 import { Stack, startStack } from '../stack.ts'
 import { type ChaosOptions, parseChaos, usage } from './arguments.ts'
 import { Attacker, hasManyAddresses } from './attacker.ts'
@@ -40,17 +41,7 @@ const customerWeights = {
   ...{ place: 44, cancel: 5, list: 16, get: 16, restaurant: 4, search: 2, sessions: 2, revoke: 0.12 },
 }
 
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => interrupted.abort(new Failure(`Ended by ${signal}.`, 130)))
-}
-
-process.exitCode = await main().catch((error) => {
-  process.stderr.write(`${error instanceof Failure ? error.message : error.stack}\n`)
-  return error instanceof Failure ? error.exitCode : 2
-})
-process.exit()
+await runProgram(main)
 
 /** Returns the exit status. */
 async function main(): Promise<number> {
@@ -66,7 +57,7 @@ async function main(): Promise<number> {
     say(`\n${describeChaos(result)}`)
     if (options.json !== undefined) writeFileSync(options.json, `${chaosAsJson(result)}\n`)
     isFine = holds(result)
-    if (interrupted.signal.aborted) return 130
+    if (interrupted.aborted) return 130
     return isFine ? 0 : 1
   } finally {
     await stack.end()
@@ -78,7 +69,7 @@ async function main(): Promise<number> {
 
 async function start({ patience }: ChaosOptions): Promise<{ stack: Stack; tidy: () => void }> {
   say('Starting a stack …')
-  const mongod = await mongodWithFailPoints(interrupted.signal)
+  const mongod = await mongodWithFailPoints(interrupted)
   try {
     const env = {
       LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn',
@@ -90,7 +81,7 @@ async function start({ patience }: ChaosOptions): Promise<{ stack: Stack; tidy: 
       // Where everybody has one address, everybody has one limit.
       LOGIN_LIMIT_MAX: hasManyAddresses ? `${loginLimit}` : '100000000',
     }
-    const stack = await startStack(env, interrupted.signal)
+    const stack = await startStack(env, interrupted)
     say(`It runs at ${stack.url}, its data is in ${stack.dataDir}`)
     return { stack, tidy: mongod.remove }
   } catch (error) {
@@ -120,10 +111,10 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
   )
   const closing = new AbortController()
   const closed = new AbortController()
-  interrupted.signal.addEventListener('abort', () => closing.abort())
+  interrupted.addEventListener('abort', () => closing.abort())
   const troubles: string[] = []
   try {
-    const people = await settleIn(newcomers, options.users, interrupted.signal)
+    const people = await settleIn(newcomers, options.users, interrupted)
     const place = people.idleOwners[0]?.place
     if (!place) throw new Failure('There is no restaurant.', 2)
     const attacker = await Attacker.arrive(stack.url, place)
@@ -137,14 +128,14 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
       customerWeights,
     })
     const hold = async (timeMs: number) =>
-      void (await sleep(timeMs, undefined, { signal: interrupted.signal }).catch(() => {}))
+      void (await sleep(timeMs, undefined, { signal: interrupted }).catch(() => {}))
     await hold(warmUpMs)
     // Also so that every member is connected to while it is there.
     await untilHealthy(stack, set)
 
     const results: RowResult[] = []
     for (const [index, row] of options.rows.map((each) => patiently(each, options.patience)).entries()) {
-      if (interrupted.signal.aborted) break
+      if (interrupted.aborted) break
       const rowChance = new Chance(options.seed + index)
       const result = await inflictOne(
         row,
@@ -158,10 +149,10 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     const elapsedMs = performance.now() - startedAt
     clock.current = null
     closing.abort()
-    const limit = setTimeout(() => closed.abort(), interrupted.signal.aborted ? 0 : patienceMs)
+    const limit = setTimeout(() => closed.abort(), interrupted.aborted ? 0 : patienceMs)
     await lives
     clearTimeout(limit)
-    if (!interrupted.signal.aborted) {
+    if (!interrupted.aborted) {
       say('Reading everything …')
       await sleep(restMs)
       await readEverything(recorder, set, people.customers, people.everyOwner)
@@ -225,13 +216,13 @@ async function inflictOne(
   const faultMs = endedAt - (startedAt ?? openedAt)
   if (row.endsSessions) recorder.add(faultCall(flushFault, target, startedAt ?? openedAt, performance.now()))
   let recoverMs: number | undefined
-  while (recoverMs === undefined && performance.now() - endedAt < normalWithinMs && !interrupted.signal.aborted) {
+  while (recoverMs === undefined && performance.now() - endedAt < normalWithinMs && !interrupted.aborted) {
     await sleep(100)
     recoverMs = watch.recovery(endedAt, performance.now())
   }
   clock.current = null
   // A stack that is not whole would spoil the next row.
-  if (!interrupted.signal.aborted) {
+  if (!interrupted.aborted) {
     await untilHealthy(scene.stack, scene.set).catch((error: Error) => wrong.push(error.message))
   }
   await scene.hold(peaceMs)

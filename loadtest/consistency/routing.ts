@@ -10,6 +10,7 @@
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from '../../infra/failure.ts'
+import { interrupted, runProgram, say } from '../program.ts'
 import { Spread } from '../spread.ts'
 import { Stack, startStack } from '../stack.ts'
 import { milliseconds as ms, table } from '../table.ts'
@@ -22,12 +23,6 @@ const faultMs = 8_000
 const readers = 8
 const coldReaders = 1_000
 const coldRounds = 20
-
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => interrupted.abort(new Failure(`Ended by ${signal}.`, 130)))
-}
 
 interface Answer {
   status: number
@@ -161,7 +156,7 @@ async function compare(people: Person[], seconds: number): Promise<void> {
   const records = routings.map(() => new Record())
   const endsAt = performance.now() + seconds * 1_000
   for (let round = 0; performance.now() < endsAt; round++) {
-    interrupted.signal.throwIfAborted()
+    interrupted.throwIfAborted()
     for (const index of shuffled(people.keys())) {
       const person = people[index] as Person
       // A look at what has just been written is the hardest case for the guarantee.
@@ -231,7 +226,7 @@ async function mistreatAll(stack: Stack, set: ReplicaSet, person: Person): Promi
   ]
   const rows: string[][] = []
   for (const [name, begin] of faults) {
-    interrupted.signal.throwIfAborted()
+    interrupted.throwIfAborted()
     say(`${name} …`)
     const { first, rest, writes } = await mistreat(person, begin)
     await untilHealthy(stack, set)
@@ -246,7 +241,7 @@ async function readColdly(stack: Stack, person: Person): Promise<void> {
   const reads: number[] = []
   const times = new Spread()
   for (let round = 0; round < coldRounds; round++) {
-    interrupted.signal.throwIfAborted()
+    interrupted.throwIfAborted()
     await person.rename(`Routing ${round}`)
     const before = await databaseReads(stack)
     const answers = await Promise.all(Array.from({ length: coldReaders }, () => person.readColdly()))
@@ -275,7 +270,8 @@ function shuffled(items: Iterable<number>): number[] {
   return [...items].sort(() => Math.random() - 0.5)
 }
 
-async function main(): Promise<void> {
+/** Returns the exit status. */
+async function main(): Promise<number> {
   const seconds = Number(process.argv[2] ?? 60)
   if (!(seconds > 0)) throw new Failure(`SECONDS ${process.argv[2]}: must be a number of seconds`, 2)
   const stacks: Stack[] = []
@@ -285,7 +281,7 @@ async function main(): Promise<void> {
     for (const routing of routings) {
       say(`Starting a stack with READ_ROUTING=${routing} …`)
       const limits = { RATE_LIMIT_MAX: '1000000000', LOGIN_LIMIT_MAX: '100000000', LOG_LEVEL: 'warn' }
-      stacks.push(await startStack({ ...limits, READ_ROUTING: routing }, interrupted.signal))
+      stacks.push(await startStack({ ...limits, READ_ROUTING: routing }, interrupted))
     }
     for (const { url } of stacks) {
       const person = new Person(url)
@@ -298,7 +294,7 @@ async function main(): Promise<void> {
     await compare(people, seconds)
     const [causal] = stacks
     const [person] = people
-    if (!causal || !person) return
+    if (!causal || !person) return 2
     await Promise.all(stacks.slice(1).map((stack) => stack.end()))
     set = new ReplicaSet(
       causal.processes.filter(({ role }) => role === 'mongod'),
@@ -306,6 +302,7 @@ async function main(): Promise<void> {
     )
     await mistreatAll(causal, set, person)
     await readColdly(causal, person)
+    return 0
   } finally {
     for (const person of people) person.close()
     await set?.unlockAll()
@@ -317,8 +314,4 @@ async function main(): Promise<void> {
   }
 }
 
-await main().catch((error) => {
-  process.stderr.write(`${error instanceof Failure ? error.message : error.stack}\n`)
-  process.exitCode = error instanceof Failure ? error.exitCode : 2
-})
-process.exit()
+await runProgram(main)

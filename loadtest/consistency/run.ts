@@ -4,10 +4,9 @@
  * README beside this file the rest.
  */
 import { writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Failure } from '../../infra/failure.ts'
 import { Chance } from '../chance.ts'
+import { fromHere, interrupted, runProgram, say } from '../program.ts'
 import { findStack, Stack, startStack } from '../stack.ts'
 import { count } from '../table.ts'
 import { type CheckOptions, parseCheck, usage } from './arguments.ts'
@@ -28,17 +27,7 @@ const progressMs = 2_000
 const patienceMs = 60_000
 const restMs = 3_000
 
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => interrupted.abort(new Failure(`Ended by ${signal}.`, 130)))
-}
-
-process.exitCode = await main().catch((error) => {
-  process.stderr.write(`${error instanceof Failure ? error.message : error.stack}\n`)
-  return error instanceof Failure ? error.exitCode : 2
-})
-process.exit()
+await runProgram(main)
 
 /** Returns the exit status. */
 async function main(): Promise<number> {
@@ -54,7 +43,7 @@ async function main(): Promise<number> {
     say(`\n${describeResult(result)}`)
     if (options.json !== undefined) writeFileSync(fromHere(options.json), `${resultAsJson(result)}\n`)
     isFine = result.violated === 0 && !result.tally.hasErrors
-    if (interrupted.signal.aborted) return 130
+    if (interrupted.aborted) return 130
     return result.violated > 0 ? 1 : 0
   } finally {
     await stack.end()
@@ -69,7 +58,7 @@ async function startOwn({ routing }: CheckOptions): Promise<Stack> {
   say('Starting a stack …')
   const limits = { RATE_LIMIT_MAX: '1000000000', LOGIN_LIMIT_MAX: '100000000' }
   const env = { LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn', ...limits, READ_ROUTING: routing }
-  const stack = await startStack(env, interrupted.signal)
+  const stack = await startStack(env, interrupted)
   say(`It runs at ${stack.url}, its data is in ${stack.dataDir}`)
   return stack
 }
@@ -90,11 +79,11 @@ async function check(stack: Stack, options: CheckOptions): Promise<Result & { vi
   )
   const newcomers = new Newcomers(stack.url, recorder)
   try {
-    const people = await settleIn(newcomers, options.users, interrupted.signal)
+    const people = await settleIn(newcomers, options.users, interrupted)
     say(`${options.users} customers and ${people.owners.length} owners are there`)
     tally.open()
     const startedAt = recorder.now()
-    const closing = AbortSignal.any([AbortSignal.timeout(options.seconds * 1_000), interrupted.signal])
+    const closing = AbortSignal.any([AbortSignal.timeout(options.seconds * 1_000), interrupted])
     const closed = new AbortController()
     const progress = reportProgress(startedAt, judge, tally, faults)
 
@@ -103,15 +92,15 @@ async function check(stack: Stack, options: CheckOptions): Promise<Result & { vi
     await Promise.all([...mistreatments, until(closing)])
     await set.unlockAll()
     const limit = setTimeout(() => closed.abort(), patienceMs)
-    interrupted.signal.addEventListener('abort', () => closed.abort())
-    if (interrupted.signal.aborted) closed.abort()
+    interrupted.addEventListener('abort', () => closed.abort())
+    if (interrupted.aborted) closed.abort()
     await lives
     const elapsedMs = recorder.now() - startedAt
     clearTimeout(limit)
     clearInterval(progress)
     tally.close()
 
-    if (!interrupted.signal.aborted) {
+    if (!interrupted.aborted) {
       say('Waiting until the stack is whole again, then reading everything …')
       await untilHealthy(stack, set)
       await sleep(restMs)
@@ -145,9 +134,4 @@ function until(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve())
   })
-}
-
-/** A path as the person gave it, from where they stand. */
-function fromHere(path: string): string {
-  return resolve(process.env.INIT_CWD ?? process.cwd(), path)
 }
