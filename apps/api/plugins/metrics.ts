@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Gauge, Registry } from 'prom-client'
 import eventLoopLag from 'prom-client/lib/metrics/eventLoopLag.js'
 import heapSizeAndUsed from 'prom-client/lib/metrics/heapSizeAndUsed.js'
 import heapSpacesSizeAndUsed from 'prom-client/lib/metrics/heapSpacesSizeAndUsed.js'
@@ -15,6 +15,7 @@ import { fallbacks, type ReadObserver } from '../../data/consistency.ts'
 import type { Mongo } from '../../data/mongo.ts'
 import type { CacheObserver } from '../../data/restaurant-cache.ts'
 import type { SessionObserver } from '../../data/sessions.ts'
+import { createCounter, createHistogram } from './counting.ts'
 
 /** The limits that requests run into. */
 export const limits = ['requests', 'logins_of_address', 'logins_of_account'] as const
@@ -44,9 +45,6 @@ export interface Measurements {
 const steps = [1, 1.5, 2, 3, 5, 7]
 const seconds = [0.0005, ...[-3, -2, -1, 0].flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`))), 10]
 
-// Of one metric, whatever its labels are made from. There are 25 routes, with ten answers at the most.
-const maxChildren = 500
-
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 // prom-client's own, but for that of garbage collections, each of which it listens to, at more than all else here costs,
@@ -69,9 +67,9 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
   for (const collect of processMetrics) collect(registry)
 
   const histogram = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-    childrenOf(new Histogram({ name, help, labelNames, buckets: seconds, registers }), labelNames)
+    createHistogram({ name, help, labelNames, registry, buckets: seconds })
   const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-    childrenOf(new Counter({ name, help, labelNames, registers }), labelNames)
+    createCounter({ name, help, labelNames, registry })
 
   const requests = histogram(
     'http_request_duration_seconds',
@@ -123,10 +121,10 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
   const forgetPools = mongo.pools.onWaited((member, waited) => poolWaits(member).observe(waited))
 
   // From the start, so that the first of a kind shows in a rate.
-  for (const target of ['cache', 'secondary', 'primary']) reads(target).inc(0)
-  for (const reason of fallbacks) fellBack(reason).inc(0)
-  for (const limit of limits) limited(limit).inc(0)
-  for (const reason of overloads) shed(reason).inc(0)
+  for (const target of ['cache', 'secondary', 'primary']) reads(target)
+  for (const reason of fallbacks) fellBack(reason)
+  for (const limit of limits) limited(limit)
+  for (const reason of overloads) shed(reason)
 
   return {
     registry,
@@ -157,29 +155,6 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
       forgetPools()
       registry.clear()
     },
-  }
-}
-
-type LabelValue = string | number
-
-/**
- * The children of a metric by the values of its labels, in their order. Each is resolved once, which halves the cost of
- * counting. There are never more than {@link maxChildren}: what comes after them all counts as `other`.
- */
-function childrenOf<Child>(
-  metric: { labels(...values: string[]): Child },
-  labelNames: string[],
-): (...values: LabelValue[]) => Child {
-  const children = new Map<string, Child>()
-  const others = labelNames.map(() => 'other')
-  return (...values) => {
-    const key = values.join(' ')
-    const known = children.get(key)
-    if (known) return known
-    if (children.size >= maxChildren) return metric.labels(...others)
-    const child = metric.labels(...values.map(String))
-    children.set(key, child)
-    return child
   }
 }
 
