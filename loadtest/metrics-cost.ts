@@ -1,15 +1,17 @@
 /**
- * What counting costs: starts two more replicas beside those of a running stack, one as it is and one whose modules that
- * count do nothing, and prints as a table the CPU time of both for the same requests, in turns.
+ * What counting costs: starts one more replica beside those of a running stack, and prints as a table the share of its CPU
+ * time that goes into the modules that count, by V8's sampling profiler.
  *
  *   npm start -- --data-dir DIR
  *   node loadtest/metrics-cost.ts DIR
  *
- * Needs /proc. Takes two minutes on two cores, which nothing else should use meanwhile.
+ * A share of one process in one run: on a shared machine two replicas, one with and one without them, differ by more than
+ * counting costs. Takes a minute.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import type { Profiler } from 'node:inspector'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import autocannon from 'autocannon'
@@ -17,75 +19,67 @@ import { isFree } from '../infra/free-port.ts'
 import { answersOk } from '../infra/probes.ts'
 import { findStack, type Stack } from './stack.ts'
 
-const rounds = 15
-const requestsPerRound = 800
+const requestsPerRoute = 8_000
 const connections = 8
 const root = resolve(import.meta.dirname, '..')
 
-interface Variant {
-  name: string
-  /** Source by the end of a module's path, in place of what is there. */
-  modules: Record<string, string>
-}
-
-const counting: Variant = { name: 'counting', modules: {} }
-const silent: Variant = {
-  name: 'silent',
-  modules: {
-    'apps/api/plugins/metrics.ts': `
-      const nothing = () => {}
-      export const limits = []
-      export const createMeasurements = () => ({
-        answered: nothing, reads: undefined, cache: undefined, sessions: undefined, ignoredToken: nothing,
-        limited: nothing, loginFailed: nothing, close: nothing,
-      })
-      export const serveMetrics = nothing`,
-    'apps/data/pools.ts': `export const watchPools = () => ({ all: () => [], onWaited: () => () => {} })`,
-    'apps/data/commands.ts': `export const watchCommands = () => () => 'other'`,
-  },
-}
+const counting =
+  /\/apps\/api\/plugins\/(metrics|counting)\.ts$|\/apps\/data\/(pools|commands)\.ts$|\/node_modules\/prom-client\//
+// What a hook of theirs hands over to is not theirs.
+const others = /\/node_modules\/fastify\//
 
 interface Replica {
-  variant: Variant
   process: ChildProcess
   url: string
-  /** By route: microseconds of CPU per request, one for each round. */
-  measured: Map<string, number[]>
 }
 
-async function compare(stack: Stack): Promise<void> {
-  const replicas: Replica[] = []
+async function measure(stack: Stack): Promise<void> {
+  const replica = await startReplica(stack)
   try {
-    for (const variant of [counting, silent]) replicas.push(await startReplica(stack, variant))
-    const routes = await routesOf(replicas[0]?.url ?? '')
-    // Round 0 warms up and is not counted.
-    for (let round = 0; round <= rounds; round++) {
-      for (const { name, path, headers } of routes) {
-        for (const replica of round % 2 === 0 ? replicas : replicas.toReversed()) {
-          const before = cpuMicroseconds(replica.process)
-          const result = await autocannon({ url: replica.url + path, connections, amount: requestsPerRound, headers })
-          if (result.errors > 0 || result.non2xx > 0) throw new Error(`${name}: not every request was answered`)
-          const each = (cpuMicroseconds(replica.process) - before) / requestsPerRound
-          if (round > 0) replica.measured.set(name, [...(replica.measured.get(name) ?? []), each])
-        }
+    const rows = []
+    for (const { name, path, headers } of await routesOf(replica.url)) {
+      const load = async () => {
+        const result = await autocannon({ url: replica.url + path, connections, amount: requestsPerRoute, headers })
+        if (result.errors > 0 || result.non2xx > 0) throw new Error(`${name}: not every request was answered`)
       }
+      await load()
+      await ask(replica, 'start')
+      await load()
+      const share = shareOfCounting((await ask(replica, 'stop')) as Profiler.Profile)
+      rows.push(`| ${name} | ${(share * 100).toFixed(1)} % |`)
     }
-    process.stdout.write(table(routes, replicas))
+    process.stdout.write(['| requests for | counting, of the CPU time |', '| --- | --: |', ...rows, ''].join('\n'))
   } finally {
-    for (const replica of replicas) await end(replica.process)
+    await end(replica.process)
   }
 }
 
-function table(routes: Route[], [counts, countsNot]: Replica[]): string {
-  const rows = routes.map(({ name }) => {
-    const more = counts?.measured.get(name) ?? []
-    const less = countsNot?.measured.get(name) ?? []
-    // Of what was measured one after the other, since the machine has its moods.
-    const shares = more.map((value, round) => value / (less[round] ?? 0) - 1)
-    return `| ${name} | ${median(more).toFixed(0)} | ${median(less).toFixed(0)} | ${(median(shares) * 100).toFixed(1)} % |`
-  })
-  const title = `CPU of a replica in µs per request, median of ${rounds} rounds`
-  return [`| ${title} | counting | not counting | more by |`, '| --- | --: | --: | --: |', ...rows, ''].join('\n')
+async function ask({ process: child }: Replica, what: 'start' | 'stop'): Promise<unknown> {
+  const answered = once(child, 'message', { signal: AbortSignal.timeout(10_000) })
+  child.send(what)
+  return (await answered)[0]
+}
+
+function shareOfCounting({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): number {
+  const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id])))
+  const byId = new Map(nodes.map((node) => [node.id, node]))
+  const counts = (id: number): boolean => {
+    for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
+      const url = byId.get(at)?.callFrame.url ?? ''
+      if (counting.test(url)) return true
+      if (others.test(url)) return false
+    }
+    return false
+  }
+  let all = 0
+  let counted = 0
+  for (const [index, id] of samples.entries()) {
+    if (byId.get(id)?.callFrame.functionName === '(idle)') continue
+    const spent = timeDeltas[index] ?? 0
+    all += spent
+    if (counts(id)) counted += spent
+  }
+  return counted / all
 }
 
 interface Route {
@@ -111,7 +105,7 @@ async function routesOf(url: string): Promise<Route[]> {
 }
 
 /** A replica of the stack, with its settings, out of everybody's way. */
-async function startReplica(stack: Stack, variant: Variant): Promise<Replica> {
+async function startReplica(stack: Stack): Promise<Replica> {
   const sibling = stack.named('app-1')
   if (!sibling) throw new Error('The stack has no app-1')
   const env = Object.fromEntries(
@@ -120,34 +114,33 @@ async function startReplica(stack: Stack, variant: Variant): Promise<Replica> {
       .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
   )
   const port = await freePort()
-  const replacing = `
-    import { registerHooks } from 'node:module'
-    const modules = Object.entries(${JSON.stringify(variant.modules)})
-    process.once('disconnect', () => process.exit())
-    registerHooks({
-      load(url, context, next) {
-        const found = modules.find(([path]) => url.endsWith(path))
-        return found ? { format: 'module', source: found[1], shortCircuit: true } : next(url, context)
-      },
-    })`
+  const profiling = `
+    import { Session } from 'node:inspector/promises'
+    const session = new Session()
+    session.connect()
+    await session.post('Profiler.enable')
+    process.on('message', async (what) => {
+      const { profile } = await session.post('Profiler.' + what)
+      process.send(profile ?? {})
+    })
+    process.once('disconnect', () => process.exit())`
   const child = spawn(
     process.execPath,
-    ['--import', `data:text/javascript,${encodeURIComponent(replacing)}`, resolve(root, 'apps/api/main.ts')],
+    ['--import', `data:text/javascript,${encodeURIComponent(profiling)}`, resolve(root, 'apps/api/main.ts')],
     {
-      env: { ...env, PORT: `${port}`, NAME: variant.name, RATE_LIMIT_MAX: '1000000000' },
-      // The channel carries nothing and closes with this process, which ends the replica.
+      env: { ...env, PORT: `${port}`, NAME: 'profiled', RATE_LIMIT_MAX: '1000000000' },
+      // The channel closes with this process, which ends the replica.
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     },
   )
-  const replica = { variant, process: child, url: `http://127.0.0.1:${port}`, measured: new Map<string, number[]>() }
   for (let tries = 100; !(await answersOk('127.0.0.1', port, '/readyz')); tries--) {
     if (tries > 0 && child.exitCode === null) await sleep(100)
     else {
       await end(child)
-      throw new Error(`The replica ${variant.name} did not start`)
+      throw new Error('The replica did not start')
     }
   }
-  return replica
+  return { process: child, url: `http://127.0.0.1:${port}` }
 }
 
 async function freePort(): Promise<number> {
@@ -155,19 +148,6 @@ async function freePort(): Promise<number> {
     const port = 22_000 + Math.floor(Math.random() * 9_000)
     if (await isFree(port, '127.0.0.1')) return port
   }
-}
-
-/** Of all its threads. */
-function cpuMicroseconds({ pid }: ChildProcess): number {
-  return readdirSync(`/proc/${pid}/task`)
-    .map((thread) => Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1_000)
-    .reduce((sum, each) => sum + each, 0)
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length / 2
-  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle) - 1] ?? 0)) / 2
 }
 
 async function end(child: ChildProcess): Promise<void> {
@@ -179,4 +159,4 @@ async function end(child: ChildProcess): Promise<void> {
 
 const dataDir = process.argv[2] ?? '.brigade'
 const { url } = JSON.parse(readFileSync(resolve(dataDir, 'stack.json'), 'utf8')) as { url: string }
-await compare(findStack({ url, dataDir }))
+await measure(findStack({ url, dataDir }))

@@ -41,14 +41,14 @@ interface Seen {
  * are no longer remembered.
  */
 export function createLagMeter(): LagMeter {
-  let heartbeats: Heartbeat[] = []
+  const heartbeats: Heartbeat[] = []
   const seen = new Map<string, Seen>()
 
   return {
     nextValue: () => Math.max(Date.now(), (heartbeats.at(-1)?.value ?? 0) + 1),
     wrote(value, previous, nowMs) {
       // A primary that was replaced takes along what no other member had. Nobody will ever see it.
-      if (previous !== undefined) heartbeats = heartbeats.filter((heartbeat) => heartbeat.value <= previous)
+      while (previous !== undefined && (heartbeats.at(-1)?.value ?? 0) > previous) heartbeats.pop()
       if (heartbeats.length === 0 && previous !== undefined) heartbeats.push({ value: previous, atMs: undefined })
       heartbeats.push({ value, atMs: nowMs })
       if (heartbeats.length > remembered) heartbeats.shift()
@@ -68,7 +68,8 @@ export function createLagMeter(): LagMeter {
       const lastWriteMs = heartbeats.at(-1)?.atMs
       if (!last || lastWriteMs === undefined) return null
       if (nowMs - last.atMs > staleMs || nowMs - lastWriteMs > staleMs) return null
-      const lacking = heartbeats.find((heartbeat) => heartbeat.value > last.value)
+      // From the latest, since it is one of the last few but for a member far behind.
+      const lacking = heartbeats[heartbeats.findLastIndex(({ value }) => value <= last.value) + 1]
       if (!lacking) return last.delayMs
       const isFirst = lacking === heartbeats[0] && last.value > 0
       // Those between the value that it shows and the first one remembered may be lacking too.
