@@ -1,5 +1,4 @@
 import compress from '@fastify/compress'
-import helmet from '@fastify/helmet'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
 import { createConsistency } from '../data/consistency.ts'
@@ -20,8 +19,9 @@ import { type Health, reportHealth } from './plugins/health.ts'
 import { shedLoad } from './plugins/load-shedding.ts'
 import { refuseOtherMethods } from './plugins/methods.ts'
 import { createMeasurements, serveMetrics } from './plugins/metrics.ts'
-import { createLoginLimit, rateLimitPlugin } from './plugins/rate-limit.ts'
-import { carryCausalTokens, identifyRequests, logRequest, requestIdOf } from './plugins/request-context.ts'
+import { createLoginLimit, rateLimitPlugin, refuseBeyondLimit } from './plugins/rate-limit.ts'
+import { carryCausalTokens, identifyRequests, logRequest, lookAhead, requestIdOf } from './plugins/request-context.ts'
+import { secureBy } from './plugins/security-headers.ts'
 import { refuseCrossSite, sessionPlugin } from './plugins/session.ts'
 import { handleProblems, notFound, refuseBroken, refuseUnroutable } from './problem.ts'
 import { restaurantRoutes } from './restaurants/routes.ts'
@@ -123,13 +123,11 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   refuseEncodedBodies(app)
   app.removeContentTypeParser('text/plain')
   const finishMethods = refuseOtherMethods(app)
-  await app.register(helmet, {
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-    crossOriginResourcePolicy: { policy: 'same-origin' },
-  })
+  app.addHook('onRequest', secureBy({ defaultSrc: ["'none'"], frameAncestors: ["'none'"] }))
   await app.register(compress, {
     threshold: smallestCompressedBytes,
     encodings: ['gzip', 'identity'],
+    globalDecompression: false,
     zlibOptions: { level: gzipLevel },
   })
   serveMetrics(app, measurements)
@@ -144,13 +142,15 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
       max: config.RATE_LIMIT_MAX,
       windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS,
     })
-    refuseCrossSite(api)
+    lookAhead(api)
     carryCausalTokens(api, { tokens, secrets, epoch: mongo.epoch, measurements })
     await api.register(sessionPlugin, {
       sessions,
       secrets,
       ttlSeconds: config.SESSION_TTL_SECONDS,
     })
+    refuseBeyondLimit(api)
+    refuseCrossSite(api)
     const finishApiMethods = refuseOtherMethods(api)
     api.setNotFoundHandler(notFound)
     api.addHook('onSend', async (_request, reply) => {

@@ -14,6 +14,8 @@ const maxWaitingBytes = 1_048_576
 // No disk takes as long for a write, only a reader who has stopped to read.
 const stuckMs = 1_000
 const retryMs = 100
+// Lines of so long go together: a write of its own for each costs more than all else about it.
+const gatherMs = 5
 
 /**
  * Lines to a file descriptor, without anybody ever waiting for them: while a reader stalls, or where a disk is full, what
@@ -26,8 +28,10 @@ export function createLogOutput(fd: number, name: string): LogOutput {
   let waitingBytes = 0
   let lost = 0
   let underWaySince: number | undefined
+  let gathering: NodeJS.Timeout | undefined
 
   function next(): void {
+    gathering = undefined
     const atStake = lost + waiting.length
     if (lost > 0) waiting.push(lossLine(lost, name))
     const chunk = Buffer.from(waiting.join(''))
@@ -38,7 +42,7 @@ export function createLogOutput(fd: number, name: string): LogOutput {
     writeFrom(chunk, 0, (failed) => {
       underWaySince = undefined
       if (failed) lost += atStake
-      if (waiting.length > 0) next()
+      if (waiting.length > 0) gather()
     })
   }
 
@@ -51,6 +55,10 @@ export function createLogOutput(fd: number, name: string): LogOutput {
     })
   }
 
+  function gather(): void {
+    if (underWaySince === undefined) gathering ??= setTimeout(next, gatherMs)
+  }
+
   return {
     write(line) {
       if (waitingBytes >= maxWaitingBytes) {
@@ -59,10 +67,11 @@ export function createLogOutput(fd: number, name: string): LogOutput {
       }
       waiting.push(line)
       waitingBytes += line.length
-      if (underWaySince === undefined) next()
+      gather()
     },
     flushSync() {
       if (underWaySince !== undefined && performance.now() - underWaySince > stuckMs) return false
+      clearTimeout(gathering)
       const rest = waiting.join('')
       waiting = []
       waitingBytes = 0

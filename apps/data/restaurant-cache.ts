@@ -38,10 +38,15 @@ export interface RestaurantCache {
    * The representation in this encoding, or as it is where it is too small to be worth it; null when there is no such
    * restaurant. Never older than what this reader has written, nor than any acknowledged write.
    */
-  find(id: string, encoding: Encoding): Promise<Representation | null>
+  find(id: string, encoding: Encoding, asked?: Asked): Promise<Representation | null>
+  /** Asks for what {@link find} needs first, so that it travels with whatever else is asked of Redis in the same tick. */
+  ask(id: string, encoding: Encoding): Asked
   /** The same stores, with writes that keep the cache true. */
   restaurants: Restaurants
 }
+
+/** What Redis has, once it is known. */
+export type Asked = Promise<Entry | undefined>
 
 /** Told how each look-up went. */
 export interface CacheObserver {
@@ -111,25 +116,20 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   // Reads of this replica under way, so that it asks only once itself.
   const flights = new Map<string, Promise<Entry>>()
 
-  interface LookUp {
-    entry: Entry | undefined
-    fence: ClusterTime | undefined
-  }
-
   /** @throws when Redis does not answer */
-  async function lookUp(id: string, encoding: Encoding): Promise<LookUp> {
-    const [found, fence] = await Promise.all([
-      redis.hmgetBuffer(entryKey(id), 'meta', 'identity', encoding),
-      redis.hget(fenceKey(id), 'date'),
-    ])
-    const [meta, identity, encoded] = found
-    return { entry: meta ? entryOf(meta, { identity, [encoding]: encoded }) : undefined, fence: parseTime(fence) }
+  async function lookUp(id: string, encoding: Encoding): Promise<Entry | undefined> {
+    const [meta, identity, encoded] = await redis.hmgetBuffer(entryKey(id), 'meta', 'identity', encoding)
+    return meta ? entryOf(meta, { identity, [encoding]: encoded }) : undefined
   }
 
+  /**
+   * Within one run of Redis the fences vouch for what is there: whoever changes a restaurant removes its entry first. Not
+   * so for what is missing, since nobody puts a fence up for a restaurant that is new.
+   */
   function isUsable({ meta }: Entry): boolean {
     if (meta.run !== run.current()?.id) return false
     const written = currentReader()?.token?.write
-    return !written || compare(meta.from, written) >= 0
+    return meta.etag !== null || !written || compare(meta.from, written) >= 0
   }
 
   async function read(id: string, after: ClusterTime | undefined): Promise<Entry> {
@@ -160,7 +160,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
     for (;;) {
       // In this order: whoever reads for all stores the entry before the flight is over. Looked up by who leads too, since
       // the one before may have just stored it.
-      const [flying, { entry }] = await Promise.all([redis.exists(flightKey(id)), lookUp(id, encoding)])
+      const [flying, entry] = await Promise.all([redis.exists(flightKey(id)), lookUp(id, encoding)])
       if (entry && isUsable(entry)) {
         if (leads !== null) await redis.del(flightKey(id))
         return entry
@@ -193,12 +193,12 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   }
 
   /** From the cache, or by a read that is shared with whoever asks meanwhile. */
-  async function findEntry(id: string, encoding: Encoding): Promise<Entry> {
+  async function findEntry(id: string, encoding: Encoding, asked: Asked): Promise<Entry> {
     const reader = currentReader()
     let after = reader?.token?.write
     let flown: Entry
     try {
-      const { entry, fence } = await lookUp(id, encoding)
+      const entry = await asked
       if (entry && isUsable(entry)) {
         observer?.looked('hit')
         noteRead('cache')
@@ -207,6 +207,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
         return entry
       }
       observer?.looked('miss')
+      const fence = parseTime(await redis.hget(fenceKey(id), 'date'))
       if (fence) after = after ? later(after, fence) : fence
       flown = await fly(id, () => lead(id, encoding, after))
     } catch (error) {
@@ -247,8 +248,14 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   }
 
   return {
-    async find(id, encoding) {
-      const { meta, bodies } = await findEntry(id, encoding)
+    ask(id, encoding) {
+      const asked = lookUp(id, encoding)
+      // Whoever is refused never comes to look at it.
+      asked.catch(() => {})
+      return asked
+    },
+    async find(id, encoding, asked = lookUp(id, encoding)) {
+      const { meta, bodies } = await findEntry(id, encoding, asked)
       if (meta.etag === null) return null
       const encoded = bodies[encoding]
       if (encoded) return { etag: etagIn(encoding, meta.etag), body: encoded, encoding }

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import helmet from '@fastify/helmet'
 import staticFiles, { type FastifyStaticOptions } from '@fastify/static'
 import Fastify, {
   type FastifyBaseLogger,
@@ -10,6 +9,7 @@ import Fastify, {
   type FastifyReply,
   LogController,
 } from 'fastify'
+import helmet from 'helmet'
 import { createExposition } from './exposition.ts'
 import { createStreams } from './streams.ts'
 import { targetsOf } from './targets.ts'
@@ -50,7 +50,7 @@ export async function buildApp({ sources, watch, logger }: AppDependencies): Pro
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'x-request-id': request.id, 'x-served-by': 'ops', 'cache-control': 'no-store' })
   })
-  await app.register(helmet, {
+  const secure = helmet({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
@@ -66,6 +66,7 @@ export async function buildApp({ sources, watch, logger }: AppDependencies): Pro
     },
     crossOriginResourcePolicy: { policy: 'same-origin' },
   })
+  app.addHook('onRequest', (request, reply, done) => secure(request.raw, reply.raw, () => done()))
   const files = {
     index: false,
     cacheControl: false,

@@ -5,6 +5,7 @@ import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import type { ErrorCode } from '../../domain/errors.ts'
 import { Problem, statusOf } from '../problem.ts'
+import { secureBy } from './security-headers.ts'
 
 // What any route below /api may answer.
 const commonProblems: readonly ErrorCode[] = ['invalid', 'rate_limited', 'internal', 'unavailable', 'timeout']
@@ -104,23 +105,18 @@ export async function servePages(app: FastifyInstance): Promise<void> {
     immutable: true,
     allowedPath: (path) => /\.(css|js|png)$/.test(path),
   })
-  const policy = {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        scriptSrc: ["'self'"],
-        // The page's own style sheet is set by script, element by element.
-        styleSrc: ["'self'", "'unsafe-inline'"],
-        imgSrc: ["'self'", 'data:'],
-        connectSrc: ["'self'"],
-        baseUri: ["'none'"],
-        formAction: ["'none'"],
-        frameAncestors: ["'none'"],
-      },
-    },
-  }
-  app.get('/docs', { schema: { hide: true }, helmet: policy }, async (_request, reply) => {
+  const onRequest = secureBy({
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    // The page's own style sheet is set by script, element by element.
+    styleSrc: ["'self'", "'unsafe-inline'"],
+    imgSrc: ["'self'", 'data:'],
+    connectSrc: ["'self'"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+  })
+  app.get('/docs', { schema: { hide: true }, onRequest }, async (_request, reply) => {
     return reply.header('cache-control', 'no-cache').type('text/html; charset=utf-8').send(page(base))
   })
   app.get('/docs/start.js', { schema: { hide: true } }, async (_request, reply) => {

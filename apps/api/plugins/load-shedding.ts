@@ -43,13 +43,24 @@ export function shedLoad(
 ): void {
   let inFlight = 0
   let delayMs = 0
-  let due = performance.now() + sampleMs
-  const timer = setInterval(() => {
+  let due = 0
+  let timer: NodeJS.Timeout | undefined
+  const sample = () => {
     const now = performance.now()
     delayMs = Math.max(now - due, delayMs * afterglow)
     due = now + sampleMs
-  }, sampleMs).unref()
-  app.addHook('onClose', async () => clearInterval(timer))
+    if (inFlight === 0 && delayMs < 1) stop()
+  }
+  // Not while there is nothing to do: each sample wakes the process up.
+  const watch = () => {
+    due = performance.now() + sampleMs
+    timer = setInterval(sample, sampleMs).unref()
+  }
+  const stop = () => {
+    clearInterval(timer)
+    timer = undefined
+  }
+  app.addHook('onClose', async () => stop())
 
   const leave = (request: FastifyRequest) => {
     if (request.isInFlight) inFlight--
@@ -69,6 +80,7 @@ export function shedLoad(
       return
     }
     inFlight++
+    if (!timer) watch()
     request.isInFlight = true
     reply.raw.once('close', () => leave(request))
     done()

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import rateLimit, { type FastifyRateLimitOptions, type FastifyRateLimitStore } from '@fastify/rate-limit'
 import LocalStore from '@fastify/rate-limit/store/LocalStore.js'
 import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { RedisClient } from '../../data/redis.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -51,7 +51,16 @@ function sharedStore(redis: RedisClient): new (options: FastifyRateLimitOptions)
   }
 }
 
-/** One limit per client address for all requests to the scope, with the headers of both drafts of the IETF. */
+declare module 'fastify' {
+  interface FastifyRequest {
+    withinLimit: Promise<void>
+  }
+}
+
+/**
+ * One limit per client address for all requests to the scope, with the headers of both drafts of the IETF. Here it is only
+ * asked for, so that the session travels with it; {@link refuseBeyondLimit} refuses.
+ */
 export const rateLimitPlugin = fp<RateLimitPluginOptions>(async (app, { redis, measurements, max, windowSeconds }) => {
   await app.register(rateLimit, {
     global: false,
@@ -62,8 +71,14 @@ export const rateLimitPlugin = fp<RateLimitPluginOptions>(async (app, { redis, m
     onExceeded: () => measurements.limited('requests'),
     errorResponseBuilder: (_request, { ttl }) => exceeded(Math.ceil(ttl / 1000)),
   })
-  // Before all that can refuse a request: what is refused counts too, and what exceeds the limit costs nothing more.
-  app.addHook('onRequest', app.rateLimit())
+  const limit = app.rateLimit() as (request: FastifyRequest, reply: FastifyReply) => Promise<void>
+  app.decorateRequest('withinLimit')
+  app.addHook('onRequest', (request, reply, done) => {
+    request.withinLimit = limit(request, reply)
+    // Looked at later; whoever has gone by then does not.
+    request.withinLimit.catch(() => {})
+    done()
+  })
   app.addHook('onSend', async (_request, reply) => {
     const remaining = reply.getHeader('ratelimit-remaining')
     if (remaining === undefined) return
@@ -71,6 +86,13 @@ export const rateLimitPlugin = fp<RateLimitPluginOptions>(async (app, { redis, m
     reply.header('ratelimit', `"default";r=${remaining};t=${reply.getHeader('ratelimit-reset')}`)
   })
 })
+
+/** To be called before all that can refuse a request: what is refused counts too, and has the headers of the limit. */
+export function refuseBeyondLimit(app: FastifyInstance): void {
+  app.addHook('onRequest', ({ withinLimit }, _reply, done) => {
+    withinLimit.then(() => done(), done)
+  })
+}
 
 function exceeded(retryAfterSeconds: number): DomainError {
   return new DomainError('rate_limited', 'Too many requests', { retryAfterSeconds })

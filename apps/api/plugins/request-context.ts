@@ -9,10 +9,14 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who reads, what they must be shown, and where the data of the answer came from. */
     reader: Reader
+    /** What the route's `ahead` gave. */
+    ahead: unknown
   }
   interface FastifyContextConfig {
     /** Of a route that shows what anybody may see, so that it is answered also while Redis is away. */
     isPublic?: boolean
+    /** Asks Redis for what the route will need, before anything about the request is known to be right. */
+    ahead?: (request: FastifyRequest) => unknown
   }
 }
 
@@ -62,6 +66,18 @@ export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
 
 function readFrom({ sources }: Reader): string {
   return [...sources].join(', ')
+}
+
+/**
+ * Lets routes ask for what they need while limit and session are asked for, so that all of it is one round trip. To be
+ * called between the two.
+ */
+export function lookAhead(app: FastifyInstance): void {
+  app.decorateRequest('ahead')
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.ahead = request.routeOptions.config.ahead?.(request)
+    done()
+  })
 }
 
 export interface CausalTokenOptions {

@@ -32,7 +32,11 @@ export const sessionPlugin = fp<SessionPluginOptions>(async (app, options) => {
     // Rolling would write on every request; the hook below slides the expiry now and then.
     rolling: false,
     saveUninitialized: false,
-    idGenerator: ((request: FastifyRequest) => newSid(request.reader.userId)) as () => string,
+    // Without an id @fastify/session lets it pass: who comes without a cookie and does not log in needs none.
+    idGenerator: ((request: FastifyRequest) =>
+      request.reader.userId === undefined && !hasSessionCookie(request)
+        ? ''
+        : newSid(request.reader.userId)) as () => string,
     cookie: { maxAge: options.ttlSeconds * 1000, httpOnly: true, sameSite: 'lax', path: '/', secure: 'auto' },
   })
   const slideMs = Math.min(options.ttlSeconds / 2, seenGranularitySeconds) * 1000

@@ -2,7 +2,15 @@ import { negotiate } from '@fastify/accept-negotiator'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { type Encoding, encodings, etagOf, plainEtag, type RestaurantCache } from '../../data/restaurant-cache.ts'
+import { isId } from '../../data/page.ts'
+import {
+  type Asked,
+  type Encoding,
+  encodings,
+  etagOf,
+  plainEtag,
+  type RestaurantCache,
+} from '../../data/restaurant-cache.ts'
 import type { RestaurantQuery as Query, Restaurants, RestaurantWrite } from '../../data/restaurants.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Position, Restaurant } from '../../domain/restaurant.ts'
@@ -54,7 +62,13 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
   app.get(
     '/restaurants/:id',
     {
-      config: { isPublic: true },
+      config: {
+        isPublic: true,
+        ahead: (request) => {
+          const { id } = request.params as { id: string }
+          return isId(id) ? cache.ask(id, encodingFor(request)) : undefined
+        },
+      },
       schema: {
         tags: ['restaurants'],
         summary: 'A restaurant and its menu',
@@ -65,7 +79,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       },
     },
     async (request, reply) => {
-      const found = await cache.find(request.params.id, encodingFor(request))
+      const found = await cache.find(request.params.id, encodingFor(request), request.ahead as Asked)
       if (!found) throw new DomainError('not_found', 'There is no such restaurant')
       allowCaching(request, reply, `restaurant-${request.params.id}`, 'accept-encoding, cookie')
       reply.header('etag', found.etag)
