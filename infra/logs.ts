@@ -54,8 +54,17 @@ export function boundLogs(dir: string): void {
   }
 }
 
-/** The last lines of a log, for a message. */
-export function tailOf(path: string, lineCount = 15): string {
+/** How long a log is, in bytes. */
+export function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
+}
+
+/**
+ * The last lines of a log, for a message.
+ *
+ * @param from in bytes: what stands before it is of an earlier run
+ */
+export function tailOf(path: string, from = 0, lineCount = 15): string {
   const bytes = 16_384
   let file: number
   try {
@@ -64,12 +73,25 @@ export function tailOf(path: string, lineCount = 15): string {
     return ''
   }
   try {
-    const size = statSync(path).size
-    const buffer = Buffer.alloc(Math.min(bytes, size))
+    const size = sizeOf(path)
+    const buffer = Buffer.alloc(Math.max(0, Math.min(bytes, size - from)))
     readSync(file, buffer, 0, buffer.length, size - buffer.length)
     const lines = buffer.toString().trimEnd().split('\n').slice(-lineCount)
-    return lines.map((line) => (line.length > 500 ? `${line.slice(0, 500)} …` : line)).join('\n')
+    return lines
+      .map(readable)
+      .map((line) => (line.length > 500 ? `${line.slice(0, 500)} …` : line))
+      .join('\n')
   } finally {
     closeSync(file)
+  }
+}
+
+/** Of a line of ours what people look for first; the stack of an error would take all the room. */
+function readable(line: string): string {
+  try {
+    const { time, level, msg, err } = JSON.parse(line)
+    return typeof level === 'number' ? [time, msg, err?.message].filter(Boolean).join(' ') : line
+  } catch {
+    return line
   }
 }

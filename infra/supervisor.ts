@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure } from './failure.ts'
-import { openLog, tailOf } from './logs.ts'
+import { openLog, sizeOf, tailOf } from './logs.ts'
 import { identify, type ProcessIdentity } from './process-table.ts'
 import type { Role } from './topology.ts'
 
@@ -41,6 +41,8 @@ interface Run {
   child: ChildProcess
   identity: ProcessIdentity | undefined
   startedAt: number
+  /** Where its own lines begin in the log. */
+  logFrom: number
   /** Resolves to how it ended, in words. */
   exited: Promise<string>
 }
@@ -87,7 +89,9 @@ export class Supervised {
     signal.throwIfAborted()
     await this.stop(2_000)
     const problem = ended ? `ended before it was ready (${ended})` : `was not ready within ${readyWithinMs / 1_000} s`
-    throw new Failure(`${name} ${problem}. The end of ${logPath}:\n${indent(tailOf(logPath) || '(nothing)')}`)
+    throw new Failure(
+      `${name} ${problem}. The end of ${logPath}:\n${indent(tailOf(logPath, run.logFrom) || '(nothing)')}`,
+    )
   }
 
   /** Ends the process: by its signal, and by SIGKILL when it has not gone after `limitMs`. More than one may ask for it. */
@@ -123,6 +127,7 @@ export class Supervised {
   #spawn(): Run {
     const { command, args, env, cwd, logPath } = this.program
     const log = openLog(logPath)
+    const logFrom = sizeOf(logPath)
     // Its own process group: a Ctrl-C of the terminal reaches the launcher alone, which then decides the order.
     const child = spawn(command, args, { env, cwd, detached: true, stdio: ['ignore', log, log] })
     if (log !== 'ignore') closeSync(log)
@@ -136,6 +141,7 @@ export class Supervised {
       child,
       identity: child.pid === undefined ? undefined : identify(child.pid),
       startedAt: Date.now(),
+      logFrom,
       exited,
     }
     // Its workers must not outlive it: they would keep its port.

@@ -1,8 +1,9 @@
 import { lookup, resolvePtr } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
-import { connectMongo } from '../data/mongo.ts'
+import { connectMongo, isAuthenticationFailure } from '../data/mongo.ts'
 import { connectRedis, redisReady } from '../data/redis.ts'
 import { SettingsError } from '../data/settings.ts'
 import { buildApp } from './app.ts'
@@ -29,18 +30,20 @@ const redis = connectRedis({
   commandTimeoutMs: config.REDIS_COMMAND_TIMEOUT_MS,
   onError: (error) => logger.warn({ err: error }, 'Redis'),
 })
-const mongo = await connectMongo({
-  url: config.MONGO_URL,
-  user: config.MONGO_USER,
-  password: config.MONGO_PASSWORD || undefined,
-  appName: name,
-  maxPoolSize: config.MONGO_MAX_POOL_SIZE,
-  minPoolSize: config.MONGO_MIN_POOL_SIZE,
-  socketTimeoutMs: config.MONGO_SOCKET_TIMEOUT_MS,
-  serverSelectionTimeoutMs: config.MONGO_SELECTION_TIMEOUT_MS,
-  waitQueueTimeoutMs: config.MONGO_POOL_WAIT_MS,
-  writeTimeoutMs: config.MONGO_WRITE_TIMEOUT_MS,
-}).catch((error: Error) => {
+const mongo = await patiently(() =>
+  connectMongo({
+    url: config.MONGO_URL,
+    user: config.MONGO_USER,
+    password: config.MONGO_PASSWORD || undefined,
+    appName: name,
+    maxPoolSize: config.MONGO_MAX_POOL_SIZE,
+    minPoolSize: config.MONGO_MIN_POOL_SIZE,
+    socketTimeoutMs: config.MONGO_SOCKET_TIMEOUT_MS,
+    serverSelectionTimeoutMs: config.MONGO_SELECTION_TIMEOUT_MS,
+    waitQueueTimeoutMs: config.MONGO_POOL_WAIT_MS,
+    writeTimeoutMs: config.MONGO_WRITE_TIMEOUT_MS,
+  }),
+).catch((error: Error) => {
   logger.fatal({ err: error }, `MongoDB cannot be reached at ${config.MONGO_URL}`)
   process.exit(1)
 })
@@ -58,12 +61,26 @@ closeWithGrace({ delay: config.SHUTDOWN_TIMEOUT_MS, logger }, async ({ signal, e
   if (err) logger.fatal({ err }, 'closing after an error that nothing caught')
   health.drain()
   // Whoever sends requests here needs a moment to see that readiness fails.
-  if (signal) await new Promise((resolve) => setTimeout(resolve, config.DRAIN_MS))
+  if (signal) await sleep(config.DRAIN_MS)
   await server.close()
   await mongo.close()
   redis.disconnect()
   logger.info('closed')
 })
+
+/** A replica is added when the machine is busy, or while another primary is elected: one try says little. */
+async function patiently<T>(connect: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + 30_000
+  for (;;) {
+    try {
+      return await connect()
+    } catch (error) {
+      if (isAuthenticationFailure(error) || performance.now() > deadline) throw error
+      logger.warn({ err: error }, 'MongoDB does not answer yet')
+      await sleep(500 * (0.5 + Math.random()))
+    }
+  }
+}
 
 function configOrExit(): ApiConfig {
   try {

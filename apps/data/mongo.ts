@@ -93,6 +93,11 @@ export async function connectMongo(options: MongoOptions): Promise<Mongo> {
   }
 }
 
+/** Whether the credentials are wrong, so that no further try will do. */
+export function isAuthenticationFailure(error: unknown): boolean {
+  return error instanceof mongoose.mongo.MongoServerError && error.code === 18
+}
+
 /** The id that a replica set gets when it is initiated, and keeps; a single server has none. */
 async function epochOf(client: mongoose.mongo.MongoClient): Promise<string> {
   try {

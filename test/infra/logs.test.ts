@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
-import { boundLogs, openLog, tailOf } from '../../infra/logs.ts'
+import { appendLine, boundLogs, openLog, sizeOf, tailOf } from '../../infra/logs.ts'
 
 let dir: string
 let path: string
@@ -53,6 +53,14 @@ test('one that a running process makes too long is cut, and written to from its 
 
 test('the end of one is told, also where there is none', () => {
   writeFileSync(path, Array.from({ length: 100 }, (_, index) => `line ${index}\n`).join(''))
-  expect(tailOf(path, 2)).toBe('line 98\nline 99')
+  expect(tailOf(path, 0, 2)).toBe('line 98\nline 99')
+  const before = sizeOf(path)
+  expect(tailOf(path, before)).toBe('')
+  const error = { type: 'Error', message: 'timed out', stack: 'at '.repeat(1_000) }
+  appendLine(
+    path,
+    JSON.stringify({ level: 60, time: '2026-01-01T00:00:00Z', err: error, msg: 'MongoDB cannot be reached' }),
+  )
+  expect(tailOf(path, before)).toBe('2026-01-01T00:00:00Z MongoDB cannot be reached timed out')
   expect(tailOf(join(dir, 'nothing.log'))).toBe('')
 })
