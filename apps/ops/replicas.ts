@@ -174,7 +174,7 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
       isSilent: (nowMs) =>
         replica.hasJoined &&
         replica.state !== 'ended' &&
-        replica.samples > 1 &&
+        (replica.samples > 1 || replica.failures > 0) &&
         Object.keys(window.rates(nowMs)).length === 0,
       stop: poll(everyMs, limitMs, (signal) => sample(signal)),
     }

@@ -70,6 +70,14 @@ const snapshot = async () => (await (await fetch(`${url}/ops/snapshot`)).json())
 const latest = async (name: string) => (await snapshot()).history.series[name]?.at(-1) ?? null
 const replicas = async () => (await snapshot()).state.nodes.filter(({ kind }) => kind === 'app')
 
+/** Until those at these ports are all that there are, and ready. */
+const waitForPorts = (...wanted: number[]) =>
+  waitFor('these replicas', 10_000, async () => {
+    const nodes = await replicas()
+    const isReady = (port: number) => nodes.some(({ id, health }) => id === `app 127.0.0.1:${port}` && health === 'ok')
+    return nodes.length === wanted.length && wanted.every(isReady)
+  })
+
 /** A reader of the stream; `read` waits for the next event. */
 async function openStream() {
   const response = await new Promise<IncomingMessage>((resolve, reject) =>
@@ -136,10 +144,7 @@ describe('the samples', () => {
     const valve = await startValve(ports[1] ?? 0)
     noteReplicas(ports[0] ?? 0, valve.port)
     onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
-    await waitFor('the one behind the valve', 10_000, async () => {
-      const nodes = await replicas()
-      return nodes.length === 2 && nodes.every(({ health }) => health === 'ok')
-    })
+    await waitForPorts(ports[0] ?? 0, valve.port)
     const sinceMs = Date.now()
     valve.shut()
     await waitFor('it to be down', 10_000, async () => (await replicas())[1]?.health === 'down')
@@ -166,10 +171,7 @@ describe('the samples', () => {
     const valve = await startValve(ports[1] ?? 0)
     noteReplicas(ports[0] ?? 0, valve.port)
     onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
-    await waitFor('the one behind the valve', 10_000, async () => {
-      const nodes = await replicas()
-      return nodes.length === 2 && nodes.every(({ health }) => health === 'ok')
-    })
+    await waitForPorts(ports[0] ?? 0, valve.port)
     const sinceMs = Date.now()
     valve.shut()
     await sleep(1_300)
@@ -187,10 +189,7 @@ describe('the samples', () => {
     const crashing = { name: 'app-2', port: ports[1] ?? 0 }
     onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
     noteReplicas(...ports.slice(0, 2))
-    await waitFor('both', 10_000, async () => {
-      const nodes = await replicas()
-      return nodes.length === 2 && nodes.every(({ health }) => health === 'ok')
-    })
+    await waitForPorts(...ports.slice(0, 2))
     const sinceMs = Date.now()
     const told = async () =>
       (await snapshot()).events

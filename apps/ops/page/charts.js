@@ -133,7 +133,7 @@ function createChart(panel, facts, onTable) {
             grid: { show: false },
             size: 22,
             gap: 5,
-            space: 42,
+            space: () => (facts.rangeMs() <= 60_000 ? 2 * halfLabelPx + 4 : 38),
             values: (_self, splits, _axis, _space, stepMs) =>
               splits.map((timeMs) => (stepMs < 60_000 ? clock(timeMs) : clock(timeMs).slice(0, 5))),
           },
