@@ -174,7 +174,8 @@ describe('the samples', () => {
     await waitForPorts(ports[0] ?? 0, valve.port)
     const sinceMs = Date.now()
     valve.shut()
-    await sleep(1_300)
+    // Longer than the time from one question to the end of the next.
+    await sleep(1_950)
     valve.open()
     const states = new Set<string | undefined>()
     while (Date.now() - sinceMs < 4_000) {
@@ -222,10 +223,11 @@ describe('the samples', () => {
 
   test('are sorted by name, whoever came last', async () => {
     onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
-    noteReplicas({ name: 'app-10', port: ports[0] ?? 0 }, { name: 'app-2', port: ports[1] ?? 0 })
+    const [first = 0, second = 0, third = 0] = ports
+    noteReplicas({ name: 'app-10', port: first }, { name: 'app-2', port: second }, { name: 'app-1', port: third })
     await expect
       .poll(async () => (await replicas()).map(({ name }) => name), { timeout: 10_000 })
-      .toEqual(['app-2', 'app-10'])
+      .toEqual(['app-1', 'app-2', 'app-10'])
   })
 
   test('do not count what ops itself has replicas do as connections in use', async () => {
