@@ -8,6 +8,8 @@ export interface StackFile {
   url: string
   launcher: ProcessIdentity
   processes: StackProcess[]
+  /** Those that have died and are about to be started again. */
+  restarting: Omit<StackProcess, keyof ProcessIdentity>[]
 }
 
 export interface StackProcess extends ProcessIdentity {

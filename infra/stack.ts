@@ -311,7 +311,14 @@ export class Stack {
     const launcher = identify(process.pid)
     if (!launcher) return
     try {
-      writeStackFile(this.#site.dataDir.path, { url: this.#url, launcher, processes: this.#all().flatMap(noted) })
+      writeStackFile(this.#site.dataDir.path, {
+        url: this.#url,
+        launcher,
+        processes: this.#all().flatMap(noted),
+        restarting: this.#all()
+          .filter(({ state, identity }) => state === 'restarting' && !identity)
+          .map(({ program: { role, name, port } }) => ({ role, name, port })),
+      })
     } catch (error) {
       // A full disk is no reason to end a stack that serves.
       this.#tell(`stack.json is out of date: ${(error as Error).message}`)

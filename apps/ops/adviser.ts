@@ -1,3 +1,4 @@
+import { milliseconds, percent } from './figures.ts'
 import { type Threshold, thresholds, type Values } from './thresholds.ts'
 import type { Advice } from './wire.ts'
 
@@ -13,32 +14,41 @@ export interface AdviserEvents {
 
 /** Beyond the threshold for so long without a break, it acts. */
 const fireAfterMs = 3_000
-/** Well on the good side for so long without a break, or unknown, it no longer does. */
+/** Well on the good side for so long without a break, it no longer does. */
 const clearAfterMs = 5_000
+/** Nor does it when nothing was known for so long. */
+const forgetAfterMs = 30_000
 /** What is this near to the threshold neither fires nor clears. */
 const margin = 0.1
 
 /** Fires and clears late enough not to flap; the figures themselves are mostly over the last ten seconds. */
 export function createAdviser(events: AdviserEvents, list: readonly Threshold[] = thresholds): Adviser {
-  const states = list.map((threshold) => ({ threshold, isActing: false, sinceMs: undefined as number | undefined }))
+  const states = list.map((threshold) => ({
+    threshold,
+    isActing: false,
+    sinceMs: undefined as number | undefined,
+    known: { figure: null as number | null, atMs: 0 },
+  }))
 
   return {
     judge: (values, nowMs) =>
       states.map((state) => {
         const { threshold } = state
         const figure = threshold.figure(values)
+        if (figure !== null) state.known = { figure, atMs: nowMs }
         const wantsChange = state.isActing ? isGood(threshold, figure) : isBeyond(threshold, figure)
         state.sinceMs = wantsChange ? (state.sinceMs ?? nowMs) : undefined
         const patienceMs = state.isActing ? clearAfterMs : fireAfterMs
-        if (state.sinceMs !== undefined && nowMs - state.sinceMs >= patienceMs) {
+        const isForgotten = state.isActing && nowMs - state.known.atMs >= forgetAfterMs
+        if (isForgotten || (state.sinceMs !== undefined && nowMs - state.sinceMs >= patienceMs)) {
           state.isActing = !state.isActing
           state.sinceMs = undefined
-          events[state.isActing ? 'fired' : 'cleared'](threshold, format(threshold, figure))
+          events[state.isActing ? 'fired' : 'cleared'](threshold, format(threshold, figure) ?? 'no data')
         }
         return {
           id: threshold.id,
           title: threshold.title,
-          figure: format(threshold, figure),
+          figure: format(threshold, figure) ?? (state.isActing ? `was ${format(threshold, state.known.figure)}` : '–'),
           threshold: `${threshold.side === 'above' ? '>' : '<'} ${format(threshold, threshold.threshold)}`,
           advice: threshold.advice,
           state: state.isActing ? 'act' : figure === null ? 'unknown' : 'ok',
@@ -52,17 +62,12 @@ function isBeyond({ side, threshold }: Threshold, figure: number | null): boolea
 }
 
 function isGood({ side, threshold }: Threshold, figure: number | null): boolean {
-  if (figure === null) return true
+  if (figure === null) return false
   return side === 'above' ? figure <= threshold * (1 - margin) : figure >= threshold * (1 + margin)
 }
 
-function format({ unit }: Threshold, figure: number | null): string {
-  if (figure === null) return 'unknown'
-  if (unit === 'share') return `${trim(figure * 100)} %`
-  if (unit === 'seconds') return figure < 1 ? `${trim(figure * 1000)} ms` : `${trim(figure)} s`
-  return `${figure}`
-}
-
-function trim(value: number): string {
-  return value < 10 ? String(Number(value.toFixed(1))) : value.toFixed(0)
+function format({ unit }: Threshold, figure: number | null): string | undefined {
+  if (figure === null) return undefined
+  if (unit === 'share') return percent(figure)
+  return unit === 'seconds' ? milliseconds(figure * 1000) : `${figure}`
 }

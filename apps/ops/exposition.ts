@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { ReplicaState } from './replicas.ts'
 import { groups } from './usage.ts'
 import type { Sources, Watch } from './watch.ts'
 
@@ -139,25 +140,25 @@ export function createExposition(sources: Sources, watch: Pick<Watch, 'usage' | 
     write(nginx.totals().edge),
   )
 
-  const eachReplica = (isTrue: (replica: ReturnType<typeof replicas.current>[number]) => boolean) => (write: Write) => {
+  const eachReplica = (isTrue: (state: ReplicaState) => boolean) => (write: Write) => {
     // While one is put in the place of another, both have its name: it is up if one of them is.
     const names = new Map<string, boolean>()
-    for (const replica of replicas.current()) {
-      if (replica.isUp !== undefined) names.set(replica.name, isTrue(replica) || names.get(replica.name) === true)
+    for (const { name, state } of replicas.current()) {
+      if (state !== 'starting') names.set(name, isTrue(state) || names.get(name) === true)
     }
     for (const [replica, value] of names) write(flag(value), { replica })
   }
   gauge(
     'replica_up',
-    '1 if the replica answers',
+    '1 if the replica answers; absent until it was ready for the first time',
     ['replica'],
-    eachReplica((replica) => replica.isUp === true),
+    eachReplica((state) => state === 'ready' || state === 'not ready'),
   )
   gauge(
     'replica_ready',
-    '1 if the replica is ready for requests',
+    '1 if the replica is ready for requests; absent until it was for the first time',
     ['replica'],
-    eachReplica((replica) => replica.isReady),
+    eachReplica((state) => state === 'ready'),
   )
 
   gauge('machine_cpu_utilization', 'Share of the CPUs in use over the last ten seconds, 0 to 1', [], (write) =>

@@ -44,8 +44,8 @@ export function watchMachine(stack: () => StackProcess[]): Machine {
     bytes = { ...(await diskBytes()), ...(await networkBytes()) }
     const found = new Map<number, Usage>()
     for (const { pid } of stack()) {
-      const usage = await usageOf(pid)
-      if (!usage) continue
+      const usage = pid === undefined ? undefined : await usageOf(pid)
+      if (pid === undefined || !usage) continue
       found.set(pid, usage)
       const window = windows.get(pid) ?? new CounterWindow()
       windows.set(pid, window)

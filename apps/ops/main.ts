@@ -8,7 +8,11 @@ import { startSampling } from './sampling.ts'
 const shutdownMs = 1_500
 
 const config = configOrExit()
-const logger = pino({ level: config.LOG_LEVEL, base: { process: 'ops' } })
+const logger = pino({
+  level: config.LOG_LEVEL,
+  base: { process: 'ops' },
+  timestamp: pino.stdTimeFunctions.isoTime,
+})
 const { source, stackPath } = readReplicaSource(config.OPS_REPLICAS)
 const { sources, watch, close } = startSampling({
   source,

@@ -1,12 +1,21 @@
-import type { Values } from './thresholds.ts'
+import { milliseconds } from './figures.ts'
+import type { ReplicaState } from './replicas.ts'
 import type { ProcessUsage } from './usage.ts'
 import type { Sources } from './watch.ts'
 import type { Health, Node } from './wire.ts'
 
 const lagThatWarnsMs = 2_000
 
+const healthOfReplica: Record<ReplicaState, Health> = {
+  starting: 'starting',
+  ready: 'ok',
+  'not ready': 'warning',
+  'no answer': 'down',
+  ended: 'down',
+}
+
 /** Every process of the stack as the page shows it. */
-export function nodesOf(sources: Sources, usage: ProcessUsage[], values: Values, nowMs: number): Node[] {
+export function nodesOf(sources: Sources, usage: ProcessUsage[], nowMs: number): Node[] {
   const { replicas, nginx, redis, members } = sources
   const used = new Map(usage.map((process) => [process.key, process]))
   const costs = (key: string) => {
@@ -16,7 +25,7 @@ export function nodesOf(sources: Sources, usage: ProcessUsage[], values: Values,
       ...(residentBytes === undefined ? {} : { memoryBytes: residentBytes }),
     }
   }
-  const requests = values['requests.replicas'] ?? 0
+  const requests = replicas.current().reduce((sum, replica) => sum + (replica.rates(nowMs).requests ?? 0), 0)
   const allReads = members.current().map(({ name }) => queriesAt(sources, name, nowMs))
   const reads = allReads.reduce<number>((sum, rate) => sum + (rate ?? 0), 0)
   const figures = redis.figures()
@@ -36,14 +45,8 @@ export function nodesOf(sources: Sources, usage: ProcessUsage[], values: Values,
         id: `app ${replica.address}`,
         kind: 'app',
         name: replica.name,
-        health: replica.isUp && !replica.isReady ? 'warning' : healthOf(replica.isUp),
-        detail: !replica.isUp
-          ? replica.isUp === false
-            ? 'down'
-            : 'starting'
-          : replica.isReady
-            ? perSecond(rate ?? 0)
-            : 'not ready',
+        health: healthOfReplica[replica.state],
+        detail: detailOf(replica.state, rate),
         ...(rate === undefined || requests === 0 ? {} : { share: Math.min(1, Number((rate / requests).toFixed(4))) }),
         ...costs(replica.address),
       }
@@ -71,13 +74,18 @@ export function nodesOf(sources: Sources, usage: ProcessUsage[], values: Values,
         health: isWarning ? 'warning' : healthOf(member.isUp),
         role: member.role,
         detail:
-          member.role !== 'secondary' ? member.state : lagMs === null ? 'lag unknown' : `lag ${Math.round(lagMs)} ms`,
+          member.role !== 'secondary' ? member.state : lagMs === null ? 'lag unknown' : `lag ${milliseconds(lagMs)}`,
         ...(share === undefined || reads === 0 ? {} : { share: Number((share / reads).toFixed(4)) }),
         ...costs(member.address),
       }
     }),
     { id: 'ops', kind: 'ops', name: 'ops', health: 'ok', detail: 'watches', ...costs('ops') },
   ]
+}
+
+function detailOf(state: ReplicaState, rate: number | undefined): string {
+  if (state === 'ready') return rate === undefined ? 'rate unknown' : perSecond(rate)
+  return { starting: 'not ready yet', ended: 'ended, starts again', 'not ready': state, 'no answer': state }[state]
 }
 
 function queriesAt({ replicas }: Sources, member: string, nowMs: number): number | undefined {

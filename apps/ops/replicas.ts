@@ -7,6 +7,12 @@ import type { StackProcess } from './stack-file.ts'
 /** Where replicas are found: those of the launcher's list, or all addresses of a name. */
 export type ReplicaSource = { kind: 'stack' } | { kind: 'dns'; name: string; port: number }
 
+/**
+ * `starting` until it was ready for the first time, `ended` from the death of its process until the next one is ready;
+ * else what it last said, or that it says nothing.
+ */
+export type ReplicaState = 'starting' | 'ready' | 'not ready' | 'no answer' | 'ended'
+
 /** What is known of one replica. */
 export interface Replica {
   /** `host:port`. */
@@ -14,29 +20,36 @@ export interface Replica {
   /** By its own word (`X-Served-By`), or the launcher's. */
   readonly name: string
   readonly pid: number | undefined
-  /** It answers; undefined until it was asked. */
-  readonly isUp: boolean | undefined
-  readonly isReady: boolean
+  readonly state: ReplicaState
   /** Per second over the last ten; see `readFigures` for their names. */
   rates(nowMs: number): Counters
   readonly gauges: Counters
+  /** It runs, but owes its figures for so long that nobody knows what it does. */
+  isSilent(nowMs: number): boolean
 }
 
 export interface Replicas {
+  /** By name. */
   current(): Replica[]
   close(): Promise<void>
 }
 
 export interface ReplicaEvents {
   joined(replica: Replica): void
+  /** It is no longer among those that there are to be. */
   left(replica: Replica): void
+  /** It does not answer, or its process has ended. */
+  down(replica: Replica): void
+  up(replica: Replica): void
 }
 
 const everyMs = 1_000
 const limitMs = 900
 const maxReplicas = 64
-/** A replica that goes on being silent is out after so many tries in a row; one slow answer says nothing. */
-const triesUntilDown = 2
+/** So many tries in a row without an answer are none; fewer are usual where CPU is short. */
+const triesUntilDown = 3
+/** As long as the launcher gives one to become ready. One that has never been is then as ill as any other. */
+const startingMs = 60_000
 
 // What ops itself asks for, and whoever checks health, is no request of a client.
 const ownRoutes = new Set(['/metrics', '/readyz', '/livez'])
@@ -130,12 +143,12 @@ interface Target {
 interface Watched extends Replica {
   name: string
   pid: number | undefined
-  isUp: boolean | undefined
-  isReady: boolean
+  state: ReplicaState
   gauges: Counters
   hasJoined: boolean
   failures: number
-  window: CounterWindow
+  /** Samples that this process has given; a rate needs two. */
+  samples: number
   stop(): Promise<void>
 }
 
@@ -147,45 +160,70 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
 
   function watch({ host, port, name, pid }: Target): Watched {
     const window = new CounterWindow()
+    const sinceMs = performance.now()
     const replica: Watched = {
       address: `${host}:${port}`,
       name: name ?? `${host}:${port}`,
       pid,
-      isUp: undefined,
-      isReady: false,
+      state: 'starting',
       gauges: {},
       hasJoined: false,
       failures: 0,
-      window,
+      samples: 0,
       rates: (nowMs) => window.rates(nowMs),
+      isSilent: (nowMs) =>
+        replica.hasJoined &&
+        replica.state !== 'ended' &&
+        (replica.samples > 1 || replica.failures > 0) &&
+        Object.keys(window.rates(nowMs)).length === 0,
       stop: poll(everyMs, limitMs, (signal) => sample(signal)),
     }
     async function sample(signal: AbortSignal): Promise<void> {
       try {
         const metrics = await fetch(`http://${replica.address}/metrics`, { signal })
         const { counters, gauges } = readFigures(await metrics.text())
-        const sampledMs = performance.now()
+        window.add(performance.now(), counters)
+        replica.gauges = gauges
+        replica.samples++
         // Not at the same time: it takes a connection to MongoDB, which would count as one in use.
         const readiness = await fetch(`http://${replica.address}/readyz`, { signal })
         await readiness.text()
-        window.add(sampledMs, counters)
-        replica.gauges = gauges
-        replica.isUp = true
-        replica.failures = 0
-        replica.isReady = readiness.status === 200
         if (name === undefined) replica.name = readiness.headers.get('x-served-by') ?? replica.address
-        if (replica.isReady && !replica.hasJoined && watched.get(replica.address) === replica) {
-          replica.hasJoined = true
-          events.joined(replica)
-        }
+        if (watched.get(replica.address) === replica) noteAnswer(readiness.status === 200)
       } catch {
-        replica.isReady = false
-        if (++replica.failures < triesUntilDown && replica.isUp) return
-        replica.isUp = false
-        replica.gauges = {}
+        if (watched.get(replica.address) === replica) noteSilence()
       }
     }
+    const isStarting = () => !replica.hasJoined && performance.now() - sinceMs < startingMs
+    function noteAnswer(isReady: boolean): void {
+      replica.failures = 0
+      const before = replica.state
+      if (isReady) replica.state = 'ready'
+      // What its next process says before it is ready for the first time is that of any that starts.
+      else if (before !== 'ended' && !isStarting()) replica.state = 'not ready'
+      if (isReady && !replica.hasJoined) {
+        replica.hasJoined = true
+        events.joined(replica)
+      } else if ((before === 'no answer' || before === 'ended') && replica.state !== before) events.up(replica)
+    }
+    function noteSilence(): void {
+      if (++replica.failures < triesUntilDown || isStarting()) return
+      if (replica.state === 'no answer' || replica.state === 'ended') return
+      replica.state = 'no answer'
+      replica.gauges = {}
+      events.down(replica)
+    }
     return replica
+  }
+
+  /** Its process has ended. Another may be there already. */
+  function noteEnd(replica: Watched): void {
+    replica.samples = 0
+    if (!replica.hasJoined || replica.state === 'ended') return
+    const wasDown = replica.state === 'no answer'
+    replica.state = 'ended'
+    replica.gauges = {}
+    if (!wasDown) events.down(replica)
   }
 
   async function targets(): Promise<Target[] | undefined> {
@@ -195,7 +233,7 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
       if (processes.length === 0) return undefined
       return processes
         .filter(({ role }) => role === 'app')
-        .map(({ name, pid, port }) => ({ host: '127.0.0.1', port, name, pid }))
+        .map(({ name, pid, port }) => ({ host: '127.0.0.1', port, name, ...(pid === undefined ? {} : { pid }) }))
     }
     try {
       const found = await lookup(source.name, { all: true, family: 4 })
@@ -212,8 +250,12 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
     const named = new Map(found.map((target) => [`${target.host}:${target.port}`, target]))
     for (const [address, replica] of watched) {
       const target = named.get(address)
-      // Another process on the same port is another replica.
-      if (target && target.pid === replica.pid && (target.name ?? replica.name) === replica.name) continue
+      if (target && (target.name ?? replica.name) === replica.name) {
+        // Another process in its place is the same replica, started again.
+        if (target.pid !== replica.pid) noteEnd(replica)
+        replica.pid = target.pid
+        continue
+      }
       watched.delete(address)
       const ended = replica.stop()
       ending.add(ended)
@@ -227,7 +269,7 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
 
   const stop = poll(everyMs, limitMs, discover)
   return {
-    current: () => [...watched.values()],
+    current: () => [...watched.values()].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true })),
     async close() {
       await stop()
       await Promise.all([...watched.values()].map((replica) => replica.stop()))

@@ -37,6 +37,9 @@ export function startSampling(options: SamplingOptions): Sampling {
     replicas: watchReplicas(source, stack.processes, {
       joined: ({ name, address }) => events.add('replica-joined', `${name} (${address}) is ready`),
       left: ({ name, address }) => events.add('replica-left', `${name} (${address}) is gone`),
+      down: ({ name, state }) =>
+        events.add('replica-down', `${name} does not answer${state === 'ended' ? ': its process has ended' : ''}`),
+      up: ({ name }) => events.add('replica-up', `${name} answers again`),
     }),
     nginx: watchNginx(nginx.statusUrl, nginx.logPath),
     redis: watchRedis(redis.url, redis.password, (error) => onError(error, 'Redis')),

@@ -5,9 +5,12 @@ import { poll } from './poll.ts'
 export interface StackProcess {
   role: string
   name: string
-  pid: number
+  /** Undefined for one that has died and is about to be started again. */
+  pid: number | undefined
   port: number
 }
+
+type Noted = StackProcess & { pid: number }
 
 export interface StackFile {
   /** Those of the last reading; none where there is no such file, as in the moment in which a stack stops. */
@@ -23,8 +26,14 @@ export function watchStackFile(path: string | undefined): StackFile {
   if (path === undefined) return { processes: () => processes, close: async () => {} }
   const close = poll(everyMs, everyMs, async (signal) => {
     try {
-      const stack = JSON.parse(await readFile(path, { encoding: 'utf8', signal })) as { processes: StackProcess[] }
-      processes = stack.processes.filter(({ pid, port }) => pid > 0 && port > 0)
+      const stack = JSON.parse(await readFile(path, { encoding: 'utf8', signal })) as {
+        processes: Noted[]
+        restarting?: Omit<Noted, 'pid'>[]
+      }
+      processes = [
+        ...stack.processes.filter(({ pid, port }) => pid > 0 && port > 0),
+        ...(stack.restarting ?? []).map((process) => ({ ...process, pid: undefined })),
+      ]
     } catch {
       processes = []
     }

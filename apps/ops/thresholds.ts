@@ -27,7 +27,8 @@ export const thresholds: readonly Threshold[] = [
     threshold: 0.5,
     side: 'above',
     advice: 'Add caching',
-    figure: (values) => (isEnough(values['requests.replicas']) ? known(values['latency.p95']) : null),
+    figure: (values) =>
+      isEnough(values['requests.replicas'] ?? values['requests.rate']) ? known(values['latency.p95']) : null,
   },
   {
     id: 'cpu',

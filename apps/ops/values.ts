@@ -12,8 +12,11 @@ export function valuesOf(sources: Sources, usage: ProcessUsage[], nowMs: number)
   const all = replicas.current()
   const rates = sum(all.map((replica) => replica.rates(nowMs)))
   const gauges = sum(all.map((replica) => replica.gauges))
+  // What all replicas do together is not known while one of them does not tell; how long requests take is, by the others.
+  const isPartial = all.some((replica) => replica.isSilent(nowMs))
+  const ofAll = (value: number | undefined) => (isPartial ? undefined : value)
   const edge = nginx.rates(nowMs)
-  const requests = edge.requests ?? rates.requests
+  const requests = edge.requests ?? ofAll(rates.requests)
   const errors = edge.requests === undefined || edge.errors === undefined ? rates.errors : edge.errors
   // Without the log it is of what replicas answered, and so is the share.
   const answered = edge.errors === undefined ? rates.requests : edge.requests
@@ -21,15 +24,15 @@ export function valuesOf(sources: Sources, usage: ProcessUsage[], nowMs: number)
   const lookups = rates.requests === undefined ? undefined : total(rates, 'cache|') - (rates['cache|unavailable'] ?? 0)
   const values: Record<string, number | null | undefined> = {
     'requests.rate': requests,
-    'requests.replicas': rates.requests,
-    'errors.rate': errors,
+    'requests.replicas': ofAll(rates.requests),
+    'errors.rate': edge.errors === undefined ? ofAll(errors) : errors,
     'errors.share': share(errors, answered),
     'latency.p50': histogramQuantile(0.5, latency),
     'latency.p95': histogramQuantile(0.95, latency),
     'latency.p99': histogramQuantile(0.99, latency),
     'connections.nginx': nginx.status()?.active,
-    'connections.replicas': gauges.connections,
-    inflight: gauges.inflight,
+    'connections.replicas': ofAll(gauges.connections),
+    inflight: ofAll(gauges.inflight),
     'cache.lookups': lookups,
     'cache.redis': share(rates['cache|hit'] ?? 0, lookups),
     'cache.edge': share(edge.edge, edge.requests),
@@ -43,13 +46,13 @@ export function valuesOf(sources: Sources, usage: ProcessUsage[], nowMs: number)
     'members.down': members.current().filter(({ isUp }) => isUp === false).length,
   }
   for (const target of targets) {
-    values[`reads.${target}`] = rates.requests === undefined ? undefined : (rates[`reads|${target}`] ?? 0)
+    values[`reads.${target}`] = rates.requests === undefined ? undefined : ofAll(rates[`reads|${target}`] ?? 0)
   }
   for (const member of members.current()) {
     if (member.name === member.address && !member.isUp) continue
     values[`lag.${member.name}`] = member.lagMs(nowMs)
-    values[`pool.inuse.${member.name}`] = gauges[`pool.inuse|${member.name}`]
-    values[`pool.open.${member.name}`] = gauges[`pool.open|${member.name}`]
+    values[`pool.inuse.${member.name}`] = ofAll(gauges[`pool.inuse|${member.name}`])
+    values[`pool.open.${member.name}`] = ofAll(gauges[`pool.open|${member.name}`])
   }
   for (const group of groups) {
     const own = usage.filter((process) => process.group === group)

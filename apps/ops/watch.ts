@@ -48,7 +48,7 @@ export function createWatch(sources: Sources, events: EventLog = createEventLog(
   const listeners = new Set<(update: Update) => void>()
   const adviser: Adviser = createAdviser({
     fired: ({ title, advice }, figure) => events.add('alert-fired', `${title}: ${figure}. ${advice}`),
-    cleared: ({ title }, figure) => events.add('alert-cleared', `${title}: ${figure}`),
+    cleared: ({ title }, figure) => events.add('alert-cleared', `${title} cleared: ${figure}`),
   })
   let usage: ProcessUsage[] = []
   let state: State = { nodes: [], advice: [] }
@@ -60,7 +60,7 @@ export function createWatch(sources: Sources, events: EventLog = createEventLog(
     const values = valuesOf(sources, usage, nowMs)
     const sample: Sample = { timeMs: Date.now(), values }
     history.add(sample)
-    state = { nodes: nodesOf(sources, usage, values, nowMs), advice: adviser.judge(values, nowMs) }
+    state = { nodes: nodesOf(sources, usage, nowMs), advice: adviser.judge(values, nowMs) }
     const update = { sample, state, events: events.take() }
     for (const listener of listeners) listener(update)
   }

@@ -12,7 +12,7 @@ export interface History {
   series: Record<string, (number | null)[]>
 }
 
-export type Health = 'ok' | 'warning' | 'down' | 'unknown'
+export type Health = 'ok' | 'starting' | 'warning' | 'down' | 'unknown'
 
 /** A process of the stack. */
 export interface Node {
@@ -42,7 +42,16 @@ export interface Advice {
 
 export interface OpsEvent {
   timeMs: number
-  kind: 'election' | 'replica-joined' | 'replica-left' | 'member-down' | 'member-up' | 'alert-fired' | 'alert-cleared'
+  kind:
+    | 'election'
+    | 'replica-joined'
+    | 'replica-left'
+    | 'replica-down'
+    | 'replica-up'
+    | 'member-down'
+    | 'member-up'
+    | 'alert-fired'
+    | 'alert-cleared'
   text: string
 }
 

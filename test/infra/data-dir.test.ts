@@ -73,6 +73,7 @@ describe('what a killed launcher left', () => {
       url,
       launcher: { pid: 1, started: 'x' },
       processes: processes.map((identity, index) => ({ role: 'app', name: `app-${index}`, port: index, ...identity })),
+      restarting: [],
     })
 
   test('is ended, whether it was noted already or not', async () => {

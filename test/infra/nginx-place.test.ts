@@ -24,6 +24,8 @@ test('uses what the binary has, and nothing that it has not', () => {
   expect(old).not.toContain('keepalive_min_timeout')
   const recent = placeHttpConf(featuresOf(small), [3001], ports, ['*'])
   expect(recent).not.toContain('stub_status')
+  // Ops asks in any case, and a missing file would be logged each time.
+  expect(recent).toContain('location = /status { return 204; }')
   expect(recent).not.toContain('scgi_temp_path')
   expect(recent).toContain('fastcgi_temp_path')
   expect(recent).toContain('keepalive_min_timeout')

@@ -193,6 +193,17 @@ export const alertCases: Record<string, AlertCase> = {
     }),
     firesAfterSeconds: 0,
   },
+  ReplicaDown: {
+    quiet: 1,
+    breach: 0,
+    fine: 1,
+    beyond: 0,
+    series: (figures) => ({
+      'replica_up{job="ops",replica="app-1"}': gauge(figures.map(() => 1)),
+      'replica_up{job="ops",replica="app-2"}': gauge(figures),
+    }),
+    firesAfterSeconds: 0,
+  },
   ScrapeFailing: {
     quiet: 1,
     breach: 0,

@@ -7,7 +7,7 @@ function adviserOf() {
   const told: string[] = []
   const adviser = createAdviser({
     fired: ({ id }) => told.push(`+${id}`),
-    cleared: ({ id }) => told.push(`-${id}`),
+    cleared: ({ id }, figure) => told.push(figure === 'no data' ? `-${id}: ${figure}` : `-${id}`),
   })
   let nowMs = 0
   return {
@@ -61,6 +61,24 @@ test('a figure that swings about its threshold neither fires nor clears', () => 
   expect(told).toEqual([])
   show(5, { 'cpu.machine': 0.9 })
   for (let second = 0; second < 30; second++) show(1, { 'cpu.machine': second % 2 ? 0.72 : 0.68 })
+  expect(told).toEqual(['+cpu'])
+})
+
+test('what has fired is kept for a while when nothing is known any more, and says so', () => {
+  const { show, told } = adviserOf()
+  show(5, { 'query.p95': 0.2 })
+  const [kept] = show(25, {}).filter(({ id }) => id === 'query-time')
+  expect(kept).toMatchObject({ state: 'act', figure: 'was 200 ms' })
+  expect(told).toEqual(['+query-time'])
+  const [cleared] = show(6, {}).filter(({ id }) => id === 'query-time')
+  expect(cleared).toMatchObject({ state: 'unknown', figure: '–' })
+  expect(told).toEqual(['+query-time', '-query-time: no data'])
+})
+
+test('a figure that is unknown for some seconds neither fires nor clears', () => {
+  const { show, told } = adviserOf()
+  show(5, { 'cpu.machine': 0.9 })
+  for (let second = 0; second < 60; second++) show(1, { 'cpu.machine': second % 10 === 0 ? 0.9 : null })
   expect(told).toEqual(['+cpu'])
 })
 

@@ -24,14 +24,27 @@ let sampling: Sampling
 let app: FastifyInstance
 let url: string
 
+type Noted = number | { name: string; port: number; pid?: number }
+
 /** As the launcher does it. */
-function noteReplicas(...taken: (number | { name: string; port: number })[]): void {
+function noteReplicas(...taken: Noted[]): void {
+  noteStack(taken, [])
+}
+
+/** With those that it is about to start again. */
+function noteStack(taken: Noted[], restarting: { name: string; port: number }[]): void {
   const processes = taken.map((replica, index) => {
     const named = typeof replica === 'number' ? { name: `app-${index + 1}`, port: replica } : replica
     return { role: 'app', pid: process.pid, ...named }
   })
   const others = [{ role: 'redis', name: 'redis', pid: process.pid, port: inject('servers').redisPort }]
-  writeFileSync(join(dir, 'stack.json'), JSON.stringify({ processes: [...processes, ...others] }))
+  writeFileSync(
+    join(dir, 'stack.json'),
+    JSON.stringify({
+      processes: [...processes, ...others],
+      restarting: restarting.map((one) => ({ role: 'app', ...one })),
+    }),
+  )
 }
 
 beforeAll(async () => {
@@ -56,6 +69,14 @@ afterAll(async () => {
 const snapshot = async () => (await (await fetch(`${url}/ops/snapshot`)).json()) as Snapshot
 const latest = async (name: string) => (await snapshot()).history.series[name]?.at(-1) ?? null
 const replicas = async () => (await snapshot()).state.nodes.filter(({ kind }) => kind === 'app')
+
+/** Until those at these ports are all that there are, and ready. */
+const waitForPorts = (...wanted: number[]) =>
+  waitFor('these replicas', 10_000, async () => {
+    const nodes = await replicas()
+    const isReady = (port: number) => nodes.some(({ id, health }) => id === `app 127.0.0.1:${port}` && health === 'ok')
+    return nodes.length === wanted.length && wanted.every(isReady)
+  })
 
 /** A reader of the stream; `read` waits for the next event. */
 async function openStream() {
@@ -123,12 +144,13 @@ describe('the samples', () => {
     const valve = await startValve(ports[1] ?? 0)
     noteReplicas(ports[0] ?? 0, valve.port)
     onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
-    await waitFor('the one behind the valve', 10_000, async () => {
-      const nodes = await replicas()
-      return nodes.length === 2 && nodes.every(({ health }) => health === 'ok')
-    })
+    await waitForPorts(ports[0] ?? 0, valve.port)
+    const sinceMs = Date.now()
     valve.shut()
     await waitFor('it to be down', 10_000, async () => (await replicas())[1]?.health === 'down')
+    expect((await replicas())[1]?.detail).toBe('no answer')
+    // What it does is not known; until then it was what it had told last.
+    await waitFor('the sum to be unknown', 5_000, async () => (await latest('requests.replicas')) === null)
     const before = (await snapshot()).history.timesMs.length
     await sleep(4_000)
     const { history, state } = await snapshot()
@@ -137,6 +159,75 @@ describe('the samples', () => {
     expect(state.nodes.filter(({ kind, health }) => kind === 'mongod' && health === 'ok')).toHaveLength(3)
     valve.open()
     await waitFor('it to be back', 10_000, async () => (await replicas())[1]?.health === 'ok')
+    const told = (await snapshot()).events.filter(({ timeMs, kind }) => timeMs >= sinceMs && kind.startsWith('replica'))
+    expect(told.map(({ kind, text }) => `${kind}: ${text}`)).toEqual([
+      'replica-down: app-2 does not answer',
+      'replica-up: app-2 answers again',
+    ])
+    await waitFor('the sum to be known', 5_000, async () => (await latest('requests.replicas')) !== null)
+  })
+
+  test('take one slow answer for nothing', async () => {
+    const valve = await startValve(ports[1] ?? 0)
+    noteReplicas(ports[0] ?? 0, valve.port)
+    onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
+    await waitForPorts(ports[0] ?? 0, valve.port)
+    const sinceMs = Date.now()
+    valve.shut()
+    // Longer than the time from one question to the end of the next.
+    await sleep(1_950)
+    valve.open()
+    const states = new Set<string | undefined>()
+    while (Date.now() - sinceMs < 4_000) {
+      states.add((await replicas())[1]?.health)
+      await sleep(200)
+    }
+    expect([...states]).toEqual(['ok'])
+  })
+
+  test('say that a replica died and is back, and not that it has left', async () => {
+    const pid = process.ppid
+    const crashing = { name: 'app-2', port: ports[1] ?? 0 }
+    onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
+    noteReplicas(...ports.slice(0, 2))
+    await waitForPorts(...ports.slice(0, 2))
+    const sinceMs = Date.now()
+    const told = async () =>
+      (await snapshot()).events
+        .filter(({ timeMs, kind }) => timeMs >= sinceMs && kind.startsWith('replica'))
+        .map(({ kind, text }) => `${kind}: ${text}`)
+    const down = 'replica-down: app-2 does not answer: its process has ended'
+    noteStack([ports[0] ?? 0], [crashing])
+    await expect.poll(told, { timeout: 5_000 }).toEqual([down])
+    noteReplicas(ports[0] ?? 0, { ...crashing, pid })
+    await expect.poll(told, { timeout: 5_000 }).toEqual([down, 'replica-up: app-2 answers again'])
+    await expect.poll(async () => (await replicas()).map(({ name }) => name)).toEqual(['app-1', 'app-2'])
+    // So quickly that nobody saw that it was away.
+    noteReplicas(ports[0] ?? 0, crashing)
+    await expect
+      .poll(async () => (await told()).slice(2), { timeout: 5_000 })
+      .toEqual([down, 'replica-up: app-2 answers again'])
+  })
+
+  test('take one that was never ready for one that starts, and not for one that is down', async () => {
+    const [nobody = 0] = await freePorts(1)
+    onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
+    noteReplicas(ports[0] ?? 0, ports[1] ?? 0, nobody)
+    await waitFor('it', 10_000, async () => (await replicas()).length === 3)
+    await sleep(4_500)
+    expect((await replicas())[2]).toMatchObject({ name: 'app-3', health: 'starting' })
+    const metrics = await (await fetch(`${url}/metrics`)).text()
+    expect(metrics).toContain('replica_up{replica="app-1"} 1')
+    expect(metrics).not.toContain('replica_up{replica="app-3"}')
+  })
+
+  test('are sorted by name, whoever came last', async () => {
+    onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
+    const [first = 0, second = 0, third = 0] = ports
+    noteReplicas({ name: 'app-10', port: first }, { name: 'app-2', port: second }, { name: 'app-1', port: third })
+    await expect
+      .poll(async () => (await replicas()).map(({ name }) => name), { timeout: 10_000 })
+      .toEqual(['app-1', 'app-2', 'app-10'])
   })
 
   test('do not count what ops itself has replicas do as connections in use', async () => {
@@ -198,6 +289,7 @@ brigade_http_connections NaN
 test('the fullest pool is that of one replica, not of all together', () => {
   const usedBy = (inUse: number) => ({
     rates: () => ({}),
+    isSilent: () => false,
     gauges: { 'pool.inuse|mongo-1': inUse, 'pool.inuse|mongo-2': 1, 'pool.max': 50 },
   })
   const current = () => [usedBy(5), usedBy(45), usedBy(5)] as unknown as Replica[]

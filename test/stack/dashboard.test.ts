@@ -121,6 +121,11 @@ describe.skipIf(!executablePath)('the dashboard', () => {
     const drawn = await topology.locator('.box .name').allTextContents()
     expect(drawn.sort()).toEqual(['clients', ...names].sort())
     expect(await topology.locator('.link').count()).toBeGreaterThan(names.length - 2)
+    // Nobody asks for anything.
+    const widths = await topology
+      .locator('.link.requests')
+      .evaluateAll((all) => all.map((link) => Number(link.getAttribute('stroke-width'))))
+    expect(Math.max(...widths)).toBeLessThan(2)
   })
 
   test('has every chart with its latest values, in words and as a table', async () => {
@@ -177,9 +182,20 @@ describe.skipIf(!executablePath)('the dashboard', () => {
     expect(rows.length).toBe(advice.length)
     for (const [at, { title, threshold, advice: text }] of advice.entries()) {
       for (const part of [title, threshold, text]) expect(rows[at]).toContain(part)
-      expect(rows[at]).toMatch(/ok|act|unknown/)
+      expect(rows[at]).toMatch(/ok|act|no data/)
     }
   })
+
+  for (const [size, viewport] of Object.entries({ desk, phone })) {
+    test(`cuts no word of the advice on a ${size}`, async () => {
+      const { page } = await openPage(url, { viewport })
+      await region(page, 'Adviser').getByRole('listitem').first().waitFor()
+      const cut = await page.evaluate<string[]>(`[...document.querySelectorAll('#advice li > span')]
+        .filter((part) => part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight + 1)
+        .map((part) => part.textContent)`)
+      expect(cut).toEqual([])
+    })
+  }
 
   test('lists what has happened, the newest first', async () => {
     const { page } = await openPage(url)

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -142,6 +142,24 @@ describe('the dashboard of a stack', { timeout: 120_000 }, () => {
       return cleared.some(({ text }) => text.startsWith('Members'))
     })
     await allWell(2)
+  })
+
+  test('tells of a replica that is killed that it is down and up again, and not that it has left', async () => {
+    const sinceMs = Date.now()
+    process.kill(launcher.process('app-1').pid, 'SIGKILL')
+    await waitFor('it to be up', 60_000, async () => (await eventsSince(sinceMs, 'replica-up')).length > 0)
+    const told = await eventsSince(sinceMs, 'replica-joined', 'replica-left', 'replica-down', 'replica-up')
+    const ofKilled = told.filter(({ text }) => text.startsWith('app-1 ')).map(({ kind }) => kind)
+    expect(ofKilled).toEqual(['replica-down', 'replica-up'])
+    await allWell(2)
+    expect((await nodes('app')).map(({ name }) => name)).toEqual(['app-1', 'app-2'])
+  })
+
+  test('logs times as replicas and Nginx do, and has Nginx log no file that is missing', () => {
+    const logOf = (name: string) => readFileSync(join(launcher.dataDir, 'logs', `${name}.log`), 'utf8')
+    const [first = '{}'] = logOf('ops').split('\n')
+    expect(JSON.parse(first).time).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
+    expect(logOf('nginx')).not.toContain('failed (2:')
   })
 
   test('costs the API nothing when it dies or hangs, and comes back', async () => {

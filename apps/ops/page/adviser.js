@@ -6,7 +6,7 @@ import { byId, html, setText } from './element.js'
 const states = {
   ok: { sign: '✓', word: 'ok' },
   act: { sign: '▲', word: 'act' },
-  unknown: { sign: '?', word: 'unknown' },
+  unknown: { sign: '?', word: 'no data' },
 }
 
 /** Each figure of the guide against its threshold. */
@@ -44,7 +44,6 @@ export function createAdviser() {
       setText(row.figure, advice.figure)
       setText(row.threshold, advice.threshold)
       setText(row.advice, advice.advice)
-      row.advice.title = advice.advice
       return row.row
     })
     if (shown.length !== list.children.length || shown.some((row, at) => row !== list.children[at])) {

@@ -30,11 +30,18 @@ function draw() {
   // Nobody looks; the next sight of the page draws everything.
   if (document.hidden) return
   charts.draw()
-  drawTopology(state.nodes, `${number(history.latest('requests.rate') ?? history.latest('requests.replicas'))}/s`)
+  const perSecond = history.latest('requests.rate') ?? history.latest('requests.replicas')
+  drawTopology(state.nodes, `${number(perSecond)}/s`, perSecond !== 0)
   drawAdviser(state.advice)
-  const ill = state.nodes.filter(({ health: its }) => its !== 'ok')
-  const all = state.nodes.length
-  setText(health, ill.length === 0 ? `all ${all} well` : ill.map((node) => `${node.name} ${node.health}`).join(', '))
+  const starting = state.nodes.filter(({ health: its }) => its === 'starting')
+  const ill = state.nodes.filter(({ health: its }) => its !== 'ok' && its !== 'starting')
+  const well = state.nodes.length - ill.length - starting.length
+  const said = [
+    ...ill.map((node) => `${node.name} ${node.detail || node.health}`),
+    ...(ill.length === 0 ? [starting.length === 0 ? `all ${well} well` : `${well} well`] : []),
+    ...starting.map(({ name }) => `${name} starting`),
+  ]
+  setText(health, said.join(', '))
   health.dataset.state = ill.length === 0 ? 'ok' : 'act'
 }
 

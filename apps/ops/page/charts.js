@@ -15,6 +15,8 @@ const colourCount = 6
 // Colour is never the only difference between two lines of a chart.
 const dashes = [[], [7, 3], [2, 2.5], [9, 3, 2, 3], [4, 2], [12, 3]]
 const font = '11px system-ui, sans-serif'
+// Half of a label of the time axis in the widest of the system's typefaces: one may stand at the very end.
+const halfLabelPx = 26
 
 /** @param {number} place */
 const strokeName = (place) => `--series-${(place % colourCount) + 1}`
@@ -108,7 +110,7 @@ function createChart(panel, facts, onTable) {
         width: Math.max(plot.clientWidth, 100),
         height: plotHeightPx,
         ms: 1,
-        padding: [labelStripPx, 6, 0, 0],
+        padding: [labelStripPx, halfLabelPx, 0, 0],
         legend: { show: false },
         cursor: {
           drag: { x: false, y: false },
@@ -131,7 +133,7 @@ function createChart(panel, facts, onTable) {
             grid: { show: false },
             size: 22,
             gap: 5,
-            space: 42,
+            space: () => (facts.rangeMs() <= 60_000 ? 2 * halfLabelPx + 4 : 38),
             values: (_self, splits, _axis, _space, stepMs) =>
               splits.map((timeMs) => (stepMs < 60_000 ? clock(timeMs) : clock(timeMs).slice(0, 5))),
           },
@@ -173,10 +175,11 @@ function createChart(panel, facts, onTable) {
     if (!shown) return
     const last = shown.timesMs.length - 1
     const at = hovered ?? last
-    for (const [place, { series, beside }] of lines.entries()) {
+    for (const [place, { series, beside, needs }] of lines.entries()) {
       const value = values[place]
       if (!value || !shown) continue
-      const more = beside ? ` of ${panel.format(shown.values(beside)[at])} open` : ''
+      const isMissing = needs !== undefined && shown.values(series).every((known) => known === null)
+      const more = isMissing ? ` (needs ${needs})` : beside ? ` of ${panel.format(shown.values(beside)[at])} open` : ''
       setText(value, panel.format(shown.values(series)[at]) + more)
     }
     const hoveredMs = hovered === null || hovered === undefined ? undefined : shown.timesMs[hovered]

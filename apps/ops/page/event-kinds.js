@@ -9,6 +9,8 @@ export const eventKinds = {
   election: { sign: '◆', label: 'election', tone: 'plain' },
   'replica-joined': { sign: '+', label: 'replica', tone: 'good' },
   'replica-left': { sign: '−', label: 'replica', tone: 'plain' },
+  'replica-down': { sign: '✕', label: 'replica', tone: 'bad' },
+  'replica-up': { sign: '✓', label: 'replica', tone: 'good' },
   'member-down': { sign: '✕', label: 'member', tone: 'bad' },
   'member-up': { sign: '✓', label: 'member', tone: 'good' },
   'alert-fired': { sign: '▲', label: 'alert', tone: 'bad' },

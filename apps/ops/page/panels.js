@@ -7,6 +7,7 @@ import { bytes, cores, milliseconds, number, percent, seconds } from './format.j
  * @typedef {object} Line
  * @property {string} series
  * @property {string} label
+ * @property {string} [needs] where its values come from, said while there are none
  * @property {string} [beside] a series whose latest value this one's is a part of
  */
 
@@ -100,7 +101,7 @@ export const panels = [
     unit: 'open',
     format: number,
     lines: [
-      { series: 'connections.nginx', label: 'Nginx' },
+      { series: 'connections.nginx', label: 'Nginx', needs: 'stub_status of Nginx' },
       { series: 'connections.replicas', label: 'replicas' },
       { series: 'inflight', label: 'requests in flight' },
     ],

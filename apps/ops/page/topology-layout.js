@@ -46,9 +46,10 @@ const link = (kind, id, path, share, down) => ({ kind, id, path, share, down })
  * Where each process stands in a picture of this width: from left to right where there is room, else from top to bottom.
  * @param {readonly Node[]} nodes
  * @param {number} width
+ * @param {boolean} isAsked whether clients ask for anything
  * @returns {Layout}
  */
-export function layOut(nodes, width) {
+export function layOut(nodes, width, isAsked) {
   /** @param {Node['kind']} kind */
   const ofKind = (kind) => nodes.filter((node) => node.kind === kind)
   const parts = {
@@ -57,13 +58,13 @@ export function layOut(nodes, width) {
     data: [...ofKind('redis'), ...ofKind('mongod')],
     others: ofKind('ops'),
   }
-  return width < narrowBelowPx ? upright(parts, width) : sideways(parts, width)
+  return width < narrowBelowPx ? upright(parts, width, isAsked) : sideways(parts, width, isAsked)
 }
 
 /** @typedef {{ proxies: Node[], apps: Node[], data: Node[], others: Node[] }} Parts */
 
-/** @param {Parts} parts @param {number} width @returns {Layout} */
-function sideways({ proxies, apps, data, others }, width) {
+/** @param {Parts} parts @param {number} width @param {boolean} isAsked @returns {Layout} */
+function sideways({ proxies, apps, data, others }, width, isAsked) {
   const most = Math.max(apps.length, data.length)
   const boxHeight = most <= 5 ? 58 : 42
   const height = Math.max(leastHeightPx, most * (boxHeight + gapPx) - gapPx)
@@ -98,9 +99,10 @@ function sideways({ proxies, apps, data, others }, width) {
     height: boxHeight,
   }))
   const links = [
-    ...boxes.proxies.map((proxy) =>
-      link('requests', `>${proxy.id}`, curve(rightOf(clients), leftOf(proxy)), 1 / proxies.length, isDown(proxy)),
-    ),
+    ...boxes.proxies.map((proxy) => {
+      const share = isAsked ? 1 / proxies.length : 0
+      return link('requests', `>${proxy.id}`, curve(rightOf(clients), leftOf(proxy)), share, isDown(proxy))
+    }),
     ...boxes.apps.flatMap((app) => [
       ...boxes.proxies.map((proxy) =>
         link('requests', `${proxy.id}>${app.id}`, curve(rightOf(proxy), leftOf(app)), shareOf(app), isDown(app)),
@@ -136,9 +138,10 @@ function replication(data) {
  * Rows of two at both sides of a trunk, which the processes hang on.
  * @param {Parts} parts
  * @param {number} width
+ * @param {boolean} isAsked
  * @returns {Layout}
  */
-function upright({ proxies, apps, data, others }, width) {
+function upright({ proxies, apps, data, others }, width, isAsked) {
   const boxHeight = 58
   const trunkPx = 32
   const boxWidth = (width - trunkPx) / 2
@@ -177,8 +180,8 @@ function upright({ proxies, apps, data, others }, width) {
     height: y - 12 - gapPx,
     boxes: [clients, ...centred, ...boxes.apps, ...boxes.data, ...boxes.others],
     links: [
-      link('requests', 'trunk', straight(root, appsEnd), 0.5, false),
-      ...(dataEnd ? [link('data', 'data-trunk', straight(appsEnd, dataEnd), 0.3, false)] : []),
+      link('requests', 'trunk', straight(root, appsEnd), isAsked ? 0.5 : 0, false),
+      ...(dataEnd ? [link('data', 'data-trunk', straight(appsEnd, dataEnd), isAsked ? 0.3 : 0, false)] : []),
       ...boxes.apps.map((app) => link('requests', `>${app.id}`, branch(app), shareOf(app), isDown(app))),
       ...boxes.data.map((box) => link('data', `>${box.id}`, branch(box), shareOf(box), isDown(box))),
     ],

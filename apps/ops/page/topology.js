@@ -9,9 +9,10 @@ import { layOut } from './topology-layout.js'
 
 const kindNames = { nginx: 'proxy', app: 'replica', redis: 'Redis', mongod: 'MongoDB member', ops: 'this dashboard' }
 
-/** Drawn around 0 0, so that health is told by shape: tick, triangle, cross, ring. @type {Record<Node['health'], string>} */
+/** Drawn around 0 0, so that health is told by shape: tick, dots, triangle, cross, ring. @type {Record<Node['health'], string>} */
 const healthShapes = {
   ok: 'M -5 0 L -1.5 3.5 L 5 -4',
+  starting: 'M -5 0 h 0.1 M 0 0 h 0.1 M 5 0 h 0.1',
   warning: 'M 0 -5.5 L 6 5 L -6 5 Z',
   down: 'M -4 -4 L 4 4 M 4 -4 L -4 4',
   unknown: 'M 4.5 0 A 4.5 4.5 0 1 1 -4.5 0 A 4.5 4.5 0 1 1 4.5 0',
@@ -114,6 +115,7 @@ export function createTopology() {
   /** @type {Node[]} */
   let nodes = []
   let clientsDetail = ''
+  let isAsked = false
 
   /** @template T @param {Map<string, T>} known @param {{ id: string }[]} wanted @param {(gone: T) => void} remove */
   function forget(known, wanted, remove) {
@@ -142,7 +144,7 @@ export function createTopology() {
   function draw() {
     const width = place.clientWidth
     if (width === 0 || nodes.length === 0) return
-    const layout = layOut(nodes, width)
+    const layout = layOut(nodes, width, isAsked)
     picture.setAttribute('width', String(layout.width))
     picture.setAttribute('height', String(layout.height))
     picture.setAttribute('viewBox', `0 0 ${layout.width} ${layout.height}`)
@@ -161,10 +163,11 @@ export function createTopology() {
 
   new ResizeObserver(draw).observe(place)
 
-  /** @param {Node[]} all @param {string} requestsText */
-  return (all, requestsText) => {
+  /** @param {Node[]} all @param {string} requestsText @param {boolean} hasRequests */
+  return (all, requestsText, hasRequests) => {
     nodes = all
     clientsDetail = requestsText
+    isAsked = hasRequests
     draw()
     const said = all.map(describe)
     for (const [at, text] of said.entries()) {
