@@ -153,8 +153,9 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     refuseCrossSite(api)
     const finishApiMethods = refuseOtherMethods(api)
     api.setNotFoundHandler(notFound)
-    api.addHook('onSend', async (_request, reply) => {
+    api.addHook('onSend', (_request, reply, _payload, done) => {
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+      done()
     })
     await api.register(restaurantRoutes, { restaurants, cache })
     await api.register(orderRoutes, { orders, restaurants })
@@ -176,10 +177,9 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
 
 /** Refuses compressed bodies: a few bytes of them may stand for gigabytes, and nobody needs them here. */
 function refuseEncodedBodies(app: FastifyInstance): void {
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const encoding = request.headers['content-encoding']
-    if (encoding !== undefined && encoding !== 'identity') {
-      throw new DomainError('unsupported_media_type', 'Bodies are taken uncompressed only')
-    }
+    const isPlain = encoding === undefined || encoding === 'identity'
+    done(isPlain ? undefined : new DomainError('unsupported_media_type', 'Bodies are taken uncompressed only'))
   })
 }

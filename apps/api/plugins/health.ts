@@ -13,8 +13,9 @@ export interface Health {
  */
 export function reportHealth(app: FastifyInstance, { mongo, redis }: { mongo: Mongo; redis: RedisClient }): Health {
   let draining = false
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (draining) reply.header('connection', 'close')
+    done()
   })
   const hidden = { schema: { hide: true }, logLevel: 'silent', config: { isVital: true } } as const
   app.get('/livez', hidden, async () => ({ status: 'ok' }))

@@ -79,11 +79,13 @@ export const rateLimitPlugin = fp<RateLimitPluginOptions>(async (app, { redis, m
     request.withinLimit.catch(() => {})
     done()
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     const remaining = reply.getHeader('ratelimit-remaining')
-    if (remaining === undefined) return
-    reply.header('ratelimit-policy', `"default";q=${max};w=${windowSeconds}`)
-    reply.header('ratelimit', `"default";r=${remaining};t=${reply.getHeader('ratelimit-reset')}`)
+    if (remaining !== undefined) {
+      reply.header('ratelimit-policy', `"default";q=${max};w=${windowSeconds}`)
+      reply.header('ratelimit', `"default";r=${remaining};t=${reply.getHeader('ratelimit-reset')}`)
+    }
+    done()
   })
 })
 

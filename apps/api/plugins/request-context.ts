@@ -43,11 +43,15 @@ export function identifyRequests(app: FastifyInstance, name: string): void {
     request.reader.isAbandoned = () => reply.raw.destroyed
     readAs(request.reader, done)
   })
-  app.addHook('onSend', async ({ reader }, reply) => {
+  app.addHook('onSend', ({ reader }, reply, _payload, done) => {
     if (reader.sources.size > 0) reply.header('x-read-from', readFrom(reader))
     if (reader.waitMs > 0) reply.header('x-read-wait-ms', reader.waitMs.toFixed(1))
+    done()
   })
-  app.addHook('onResponse', async (request, reply) => logRequest(request, reply))
+  app.addHook('onResponse', (request, reply, done) => {
+    logRequest(request, reply)
+    done()
+  })
 }
 
 /** The line of the log for a request; README.md of Nginx has its fields. */
@@ -98,16 +102,22 @@ export function carryCausalTokens(
   { tokens, secrets, epoch, measurements }: CausalTokenOptions,
 ): void {
   const [secret = ''] = secrets
-  app.addHook('onRequest', async ({ headers, reader }) => {
+  app.addHook('onRequest', ({ headers, reader }, _reply, done) => {
     const sealed = headers['causal-token']
-    if (typeof sealed !== 'string') return
-    const token = unsealToken(sealed, secrets)
-    if (token?.epoch === epoch) reader.token = token
-    else measurements.ignoredToken()
+    if (typeof sealed === 'string') {
+      const token = unsealToken(sealed, secrets)
+      if (token?.epoch === epoch) reader.token = token
+      else measurements.ignoredToken()
+    }
+    done()
   })
-  app.addHook('onSend', async ({ reader, routeOptions }, reply) => {
-    if (reader.moved) await tokens.save(reader, routeOptions.config.isPublic)
-    const shared = String(reply.getHeader('cache-control') ?? '').startsWith('public')
-    if (reader.token && !shared) reply.header('causal-token', sealToken(reader.token, secret))
+  app.addHook('onSend', ({ reader, routeOptions }, reply, _payload, done) => {
+    const tell = () => {
+      const shared = String(reply.getHeader('cache-control') ?? '').startsWith('public')
+      if (reader.token && !shared) reply.header('causal-token', sealToken(reader.token, secret))
+      done()
+    }
+    if (reader.moved) tokens.save(reader, routeOptions.config.isPublic).then(tell, done)
+    else tell()
   })
 }

@@ -40,15 +40,16 @@ export const sessionPlugin = fp<SessionPluginOptions>(async (app, options) => {
     cookie: { maxAge: options.ttlSeconds * 1000, httpOnly: true, sameSite: 'lax', path: '/', secure: 'auto' },
   })
   const slideMs = Math.min(options.ttlSeconds / 2, seenGranularitySeconds) * 1000
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const { lastSeenAt, encryptedSessionId, unknown } = request.session
     // Without an id the cookie is left alone, also one that a former secret has signed.
     if (unknown) request.session = { unknown } as typeof request.session
-    if (lastSeenAt === undefined) return
     const signedByFormer = request.cookies[sessionCookie] !== encryptedSessionId
-    if (!signedByFormer && Date.now() - Date.parse(lastSeenAt) < slideMs) return
-    request.session.lastSeenAt = new Date().toISOString()
-    request.session.touch()
+    if (lastSeenAt !== undefined && (signedByFormer || Date.now() - Date.parse(lastSeenAt) >= slideMs)) {
+      request.session.lastSeenAt = new Date().toISOString()
+      request.session.touch()
+    }
+    done()
   })
 })
 
@@ -112,16 +113,19 @@ export function hasSessionCookie(request: FastifyRequest): boolean {
  * that are no browsers send neither header and pass.
  */
 export function refuseCrossSite(app: FastifyInstance): void {
-  app.addHook('onRequest', async (request) => {
-    if (request.method === 'GET' || request.method === 'HEAD' || request.method === 'OPTIONS') return
-    const site = request.headers['sec-fetch-site']
-    const { origin } = request.headers
-    const foreign =
-      site === undefined
-        ? origin !== undefined && hostOf(origin) !== request.headers.host
-        : !['same-origin', 'none'].includes(String(site))
-    if (foreign) throw new DomainError('forbidden', 'State can only be changed from this site itself')
+  app.addHook('onRequest', (request, _reply, done) => {
+    const changesNothing = ['GET', 'HEAD', 'OPTIONS'].includes(request.method)
+    const isRefused = !changesNothing && isFromElsewhere(request)
+    done(isRefused ? new DomainError('forbidden', 'State can only be changed from this site itself') : undefined)
   })
+}
+
+function isFromElsewhere({ headers }: FastifyRequest): boolean {
+  const { origin, host } = headers
+  const site = headers['sec-fetch-site']
+  return site === undefined
+    ? origin !== undefined && hostOf(origin) !== host
+    : !['same-origin', 'none'].includes(String(site))
 }
 
 function hostOf(origin: string): string | undefined {
