@@ -131,7 +131,7 @@ export const settings = Type.Object({
   BUSY_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 50,
     ...milliseconds,
-    description: 'Delay of the event loop from which it counts as late',
+    description: 'Delay of the event loop, on average over the last moments, from which it counts as late',
   }),
   BODY_LIMIT_BYTES: Type.Integer({
     default: 262_144,

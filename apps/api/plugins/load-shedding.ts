@@ -22,14 +22,15 @@ export interface LoadSheddingOptions {
   maxInFlight: number
   /** Requests beyond this are refused while the event loop is late. */
   busyInFlight: number
-  /** From which delay on it is late. */
+  /** From which delay on, on average over the last samples, it is late. */
   busyDelayMs: number
 }
 
 // Short beside what a client notices: in between, everything is let in or nothing.
 const sampleMs = 20
-// A delay is remembered for a few samples: what has piled up behind it is still to come.
-const afterglow = 0.8
+// Of the latest sample. A pause of a fifth of a second, as others on the machine cause it, or a burst that is worked off
+// in as long, is no overload; lateness that goes on is, and so is what has piled up behind a longer pause.
+const weight = 0.2
 
 /**
  * Refuses what a replica cannot answer in time, before anything is done for it. Requests that wait (for an election, a
@@ -47,7 +48,7 @@ export function shedLoad(
   let timer: NodeJS.Timeout | undefined
   const sample = () => {
     const now = performance.now()
-    delayMs = Math.max(now - due, delayMs * afterglow)
+    delayMs += weight * (Math.max(0, now - due) - delayMs)
     due = now + sampleMs
     if (inFlight === 0 && delayMs < 1) stop()
   }
