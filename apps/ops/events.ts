@@ -2,7 +2,7 @@ import type { OpsEvent } from './wire.ts'
 
 export interface EventLog {
   add(kind: OpsEvent['kind'], text: string): void
-  /** The latest, oldest first. */
+  /** The latest of those that were taken, oldest first: what is still to be taken would else be told twice. */
   all(): OpsEvent[]
   /** Those that came since the last call. */
   take(): OpsEvent[]
@@ -22,7 +22,7 @@ export function createEventLog(): EventLog {
       if (events.length > kept) events.shift()
       if (fresh.length > kept) fresh.shift()
     },
-    all: () => [...events],
+    all: () => events.slice(0, events.length - fresh.length),
     take() {
       const taken = fresh
       fresh = []

@@ -7,11 +7,14 @@ import { colour } from './theme.js'
 /** Room above a plot for the labels, in CSS pixels. */
 export const labelStripPx = 14
 
+/** Room for a sign, in CSS pixels. */
+const signPx = 10
+
 const tones = { bad: '--bad', good: '--good', plain: '--mark' }
 
 /**
- * Draws each event as a vertical line with a label above the plot. Where labels would run into each other only the signs
- * stand there; the list of events has the same.
+ * Draws each event as a vertical line, with its sign above it and its name beside that where there is room. Of signs that
+ * would run into each other the gravest stands there, of those the latest; the list of events has them all.
  * @param {uPlot} chart
  * @param {readonly OpsEvent[]} events oldest first
  */
@@ -21,7 +24,6 @@ export function drawEventMarks(chart, events) {
   const right = bbox.left + bbox.width
   ctx.save()
   ctx.font = `${10 * pixel}px system-ui, sans-serif`
-  ctx.textAlign = 'left'
   ctx.textBaseline = 'bottom'
   ctx.lineWidth = pixel
   ctx.setLineDash([2 * pixel, 2 * pixel])
@@ -40,23 +42,39 @@ export function drawEventMarks(chart, events) {
   }
   ctx.globalAlpha = 1
 
-  /** @type {{ left: number, right: number, marks: typeof marks }[]} */
-  const groups = []
-  for (const mark of marks) {
-    const width = ctx.measureText(`${mark.sign} ${mark.label}`).width
-    const left = Math.min(mark.x - 4 * pixel, right - width)
-    const before = groups.at(-1)
-    if (before && left < before.right + 4 * pixel) {
-      before.marks.push(mark)
-      before.right = Math.max(before.right, before.left + before.marks.length * 10 * pixel)
-    } else groups.push({ left, right: left + width, marks: [mark] })
+  const signs = placed(marks, signPx * pixel)
+  ctx.textAlign = 'center'
+  for (const { sign, tone, x } of signs) {
+    ctx.fillStyle = colour(tones[tone])
+    ctx.fillText(sign, x, bbox.top - pixel)
   }
-  for (const group of groups) {
-    const alone = group.marks.length === 1
-    for (const [at, { sign, label, tone }] of group.marks.entries()) {
-      ctx.fillStyle = colour(tones[tone])
-      ctx.fillText(alone ? `${sign} ${label}` : sign, group.left + at * 10 * pixel, bbox.top - pixel)
-    }
+  const gap = 6 * pixel
+  let taken = bbox.left
+  for (const [at, { label, tone, x }] of signs.entries()) {
+    const width = ctx.measureText(label).width
+    const next = signs[at + 1]
+    const fitsRight = x + gap + width <= (next ? next.x - gap : right)
+    ctx.fillStyle = colour(tones[tone])
+    ctx.textAlign = fitsRight ? 'left' : 'right'
+    if (fitsRight) ctx.fillText(label, x + gap, bbox.top - pixel)
+    else if (x - gap - width >= taken + gap) ctx.fillText(label, x - gap, bbox.top - pixel)
+    taken = x + gap + (fitsRight ? width : 0)
   }
   ctx.restore()
+}
+
+/**
+ * The marks whose signs have room, from left to right.
+ * @template {{ x: number, rank: number }} Mark
+ * @param {readonly Mark[]} marks oldest first
+ * @param {number} room
+ * @returns {Mark[]}
+ */
+function placed(marks, room) {
+  /** @type {Mark[]} */
+  const kept = []
+  for (const mark of marks.toReversed().sort((a, b) => b.rank - a.rank)) {
+    if (kept.every(({ x }) => Math.abs(x - mark.x) >= room)) kept.push(mark)
+  }
+  return kept.sort((a, b) => a.x - b.x)
 }

@@ -30,7 +30,7 @@ function describe(node) {
   const shareOf = node.kind === 'mongod' ? 'of the reads' : 'of the requests'
   return [
     `${node.name}, ${node.role === 'primary' || node.role === 'secondary' ? node.role : kindNames[node.kind]}: ${node.health}`,
-    node.detail,
+    ...(node.detail === node.health ? [] : [node.detail]),
     ...(node.share === undefined ? [] : [`${percent(node.share)} ${shareOf}`]),
     usage(node),
   ]
