@@ -196,8 +196,10 @@ export function watchReplicas(source: ReplicaSource, stack: () => StackProcess[]
     }
     const isStarting = () => !replica.hasJoined && performance.now() - sinceMs < startingMs
     function noteAnswer(isReady: boolean): void {
-      replica.failures = 0
       const before = replica.state
+      // What was asked before its process ended.
+      if (before === 'ended' && replica.pid === undefined) return
+      replica.failures = 0
       if (isReady) replica.state = 'ready'
       // What its next process says before it is ready for the first time is that of any that starts.
       else if (before !== 'ended' && !isStarting()) replica.state = 'not ready'
