@@ -140,11 +140,17 @@ describe('the samples', () => {
     })
   })
 
-  test('go on every second while a replica hangs', async () => {
+  /** Until the test ends. */
+  async function putValveBeforeSecond() {
     const valve = await startValve(ports[1] ?? 0)
     noteReplicas(ports[0] ?? 0, valve.port)
     onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
     await waitForPorts(ports[0] ?? 0, valve.port)
+    return valve
+  }
+
+  test('go on every second while a replica hangs', async () => {
+    const valve = await putValveBeforeSecond()
     const sinceMs = Date.now()
     valve.shut()
     await waitFor('it to be down', 10_000, async () => (await replicas())[1]?.health === 'down')
@@ -168,10 +174,7 @@ describe('the samples', () => {
   })
 
   test('take one slow answer for nothing', async () => {
-    const valve = await startValve(ports[1] ?? 0)
-    noteReplicas(ports[0] ?? 0, valve.port)
-    onTestFinished(() => noteReplicas(...ports.slice(0, 2)))
-    await waitForPorts(ports[0] ?? 0, valve.port)
+    const valve = await putValveBeforeSecond()
     const sinceMs = Date.now()
     valve.shut()
     // Longer than the time from one question to the end of the next.
