@@ -41,8 +41,7 @@ export function publicHosts({ PUBLIC_HOSTS = '' }: NodeJS.ProcessEnv): string[] 
   return [...loopbackNames, ...added]
 }
 
-/** Connections to the replicas: what is tried; and how many idle ones are kept per worker, also for the edge cache. */
-const serverOptions = 'max_fails=1 fail_timeout=1s'
+/** How many idle connections to the replicas are kept per worker, also for the edge cache. */
 const idleConnections = 64
 
 /**
@@ -57,14 +56,18 @@ export function placeHttpConf(
   ports: { status: number; ops: number },
   hosts: string[],
 ): string {
-  const lines = [
-    'upstream app {',
-    '  zone app 64k;',
+  const replicas = (name: string, options: string, idle: number) => [
+    `upstream ${name} {`,
+    `  zone ${name} 64k;`,
     '  least_conn;',
-    ...replicaPorts.map((port) => `  server ${host}:${port} ${serverOptions};`),
-    `  keepalive ${idleConnections};`,
+    ...replicaPorts.map((port) => `  server ${host}:${port} ${options};`),
+    `  keepalive ${idle};`,
     '  keepalive_timeout 60s;',
     '}',
+  ]
+  const lines = [
+    ...replicas('app', 'max_fails=1 fail_timeout=1s', idleConnections),
+    ...replicas('elsewhere', 'max_fails=0', 4),
     `upstream edge { server ${host}:${ports.status}; keepalive ${idleConnections}; }`,
     `upstream ops { server ${host}:${ports.ops}; keepalive 4; }`,
     'geo $sees_ops { 127.0.0.0/8 1; ::1 1; }',

@@ -52,6 +52,7 @@ export function handleProblems(app: FastifyInstance): void {
       // What failed would fail again at the end of the answer, where the session is saved, and no handler is left then.
       request.session = null as unknown as FastifyRequest['session']
     }
+    if (problem.isLocal) passOn(request, reply)
     return sendProblem(request, reply, problem)
   })
   app.setNotFoundHandler(notFound)
@@ -94,6 +95,21 @@ export function refuseUnroutable(
   const known = error.code === 'FST_ERR_BAD_URL'
   const problem = known ? new DomainError('invalid', 'The path cannot be decoded') : nothingHere()
   sendProblem(request, reply, problem)
+}
+
+/** Where Nginx lets replicas pass requests on, there is this place in its configuration. */
+const elsewhere = '@elsewhere'
+
+/**
+ * Asks Nginx to try another replica; the answer itself is for who cannot. Not to be done twice for a request, so that
+ * Nginx says whether it may be.
+ *
+ * @returns whether it will
+ */
+export function passOn(request: FastifyRequest, reply: FastifyReply): boolean {
+  if (request.headers['x-pass-on'] === undefined) return false
+  reply.header('x-accel-redirect', elsewhere)
+  return true
 }
 
 /** Refuses a request with the least work, past all hooks but those that count and log what was answered. */

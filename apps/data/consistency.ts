@@ -398,22 +398,22 @@ export function createConsistency(
     return (await answer).arrive()
   }
 
-  /** A write that is under way when the majority is lost would wait for a primary that cannot come. */
-  async function unlessHopeless<T>(write: Promise<T>): Promise<T> {
+  /** What is under way to the primary when there can be none would wait for one that cannot come. */
+  async function unlessHopeless<T>(underway: Promise<T>): Promise<T> {
     // It goes on where it can, and nobody hears of how it ends.
-    write.catch(() => {})
+    underway.catch(() => {})
     let timer: NodeJS.Timeout | undefined
     const hopeless = new Promise<never>((_, reject) => {
       timer = setInterval(() => {
         try {
-          refuseWithoutMajority()
+          refuseHopeless()
         } catch (error) {
           reject(error)
         }
       }, hopelessMs)
     })
     try {
-      return await Promise.race([write, hopeless])
+      return await Promise.race([underway, hopeless])
     } finally {
       clearInterval(timer)
     }
@@ -428,24 +428,28 @@ export function createConsistency(
     return lastWrite.opTime.ts
   }
 
-  /** Where no election can bring one, it is of no use to wait for a primary. */
-  function refuseWithoutMajority(): void {
-    if (members.mayHavePrimary()) return
-    throw new DomainError('unavailable', 'The database has lost its majority', { retryAfterSeconds: 1 })
+  /** Where no election can bring one, or others have one that this process cannot reach, it is of no use to wait for it. */
+  function refuseHopeless(): void {
+    const message = !members.mayHavePrimary()
+      ? 'The database has lost its majority'
+      : members.isCutOff()
+        ? 'The primary of the database cannot be reached from here'
+        : undefined
+    if (message) throw new DomainError('unavailable', message, { retryAfterSeconds: 1, isLocal: true })
   }
 
   return {
     read: (freshness, run) =>
       translateOutage(async () => {
         if (freshness === 'any') return (await arrived(askAny(undefined, run))).value
-        refuseWithoutMajority()
-        return (await arrived(askPrimary('latest', undefined, run))).value
+        refuseHopeless()
+        return (await unlessHopeless(arrived(askPrimary('latest', undefined, run)))).value
       }),
     readDated: (after, run) => translateOutage(() => arrived(askAny(after, run))),
     write: (run) =>
       translateOutage(async () => {
         refuseAbandoned()
-        refuseWithoutMajority()
+        refuseHopeless()
         const session = client.startSession({ causalConsistency: true }) as ClientSession
         const startedMs = now()
         let inDoubt = false
@@ -502,13 +506,18 @@ function isClockRefusal(error: unknown): boolean {
 // HostUnreachable, HostNotFound, NetworkTimeout, ExceededTimeLimit
 const outageCodes = new Set([10107, 13435, 13436, 11600, 11602, 91, 189, 50, 64, 6, 7, 89, 262])
 
+// What failed sooner was no wait for an election, which is the same for all replicas and long enough without a second one.
+const quickMs = 1_000
+
 async function translateOutage<T>(run: () => Promise<T>): Promise<T> {
+  const startedMs = now()
   try {
     return await run()
   } catch (error) {
     if (isOutage(error)) {
       throw new DomainError('unavailable', 'The database cannot answer right now', {
         retryAfterSeconds: 1,
+        isLocal: now() - startedMs < quickMs,
         cause: error,
       })
     }

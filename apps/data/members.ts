@@ -29,6 +29,8 @@ export interface Members {
   latestPrimary(): Member | undefined
   /** Whether there is a primary, or enough members are up to elect one. */
   mayHavePrimary(): boolean
+  /** Whether members go on to follow a primary, long after this process could last reach one. */
+  isCutOff(): boolean
   /** An upper bound of how old the data is that this member shows; infinite when it cannot be told. */
   stalenessMs(member: Member): number
   /** A member's answer showed that it is at least this far. */
@@ -46,6 +48,10 @@ export const heartbeatMs = 250
 // A member that has been silent for this long is not asked any more: four heartbeats.
 const silentMs = 1_000
 
+// Secondaries follow a primary that is lost until they have missed it: for two seconds when it was killed, three when it
+// is frozen.
+const cutOffMs = 4_000
+
 // Staleness beyond this much history counts as infinite.
 const historyMs = 60_000
 
@@ -62,6 +68,8 @@ interface State {
   committed: ClusterTime
   seenAtMs: number
   elected: Member['elected']
+  /** Whom it takes for the primary. */
+  follows: { address: string; sinceMs: number } | undefined
   givenUp: boolean
   waiters: Set<() => void>
 }
@@ -70,6 +78,7 @@ interface Hello {
   isWritablePrimary?: boolean
   secondary?: boolean
   electionId?: mongo.ObjectId
+  primary?: string
   hosts?: string[]
   tags?: Record<string, string>
   lastWrite?: { opTime?: { ts: mongo.Timestamp }; majorityOpTime?: { ts: mongo.Timestamp } }
@@ -81,6 +90,7 @@ export function watchMembers(client: mongo.MongoClient): Members {
   // How far the primary was when: tells since when a member lacks something.
   const history: { atMs: number; time: ClusterTime }[] = []
   let memberCount = 1
+  let primarySeenAtMs = now()
 
   function lose(state: State): void {
     const waiters = [...state.waiters]
@@ -98,6 +108,7 @@ export function watchMembers(client: mongo.MongoClient): Members {
       committed: beginning,
       seenAtMs: 0,
       elected: undefined,
+      follows: undefined,
       givenUp: false,
       waiters: new Set(),
     }
@@ -108,6 +119,10 @@ export function watchMembers(client: mongo.MongoClient): Members {
     state.role = hello.isWritablePrimary ? 'primary' : hello.secondary ? 'secondary' : 'other'
     memberCount = hello.hosts?.length ?? memberCount
     state.seenAtMs = now()
+    if (state.follows?.address !== hello.primary) {
+      state.follows = hello.primary === undefined ? undefined : { address: hello.primary, sinceMs: state.seenAtMs }
+    }
+    if (state.role === 'primary') primarySeenAtMs = state.seenAtMs
     state.givenUp = false
     const committed = hello.lastWrite?.majorityOpTime
     if (committed) state.committed = later(state.committed, fromTimestamp(committed.ts))
@@ -165,6 +180,11 @@ export function watchMembers(client: mongo.MongoClient): Members {
     primary: () => [...states.values()].find((state) => state.role === 'primary' && isSeen(state)),
     latestPrimary,
     mayHavePrimary: () => latestPrimary() !== undefined || [...states.values()].filter(isSeen).length > memberCount / 2,
+    isCutOff() {
+      const longAgo = now() - cutOffMs
+      const follows = (state: State) => isSeen(state) && (state.follows?.sinceMs ?? now()) < longAgo
+      return primarySeenAtMs < longAgo && [...states.values()].some(follows)
+    },
     stalenessMs(member) {
       for (let index = history.length - 1; index >= 0; index--) {
         const sample = history[index]

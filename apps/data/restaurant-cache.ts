@@ -272,7 +272,11 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
 }
 
 function refuse(cause: unknown): never {
-  throw new DomainError('unavailable', 'The change cannot be made known right now', { retryAfterSeconds: 1, cause })
+  throw new DomainError('unavailable', 'The change cannot be made known right now', {
+    retryAfterSeconds: 1,
+    isLocal: true,
+    cause,
+  })
 }
 
 const gzipAsync = promisify(gzip)

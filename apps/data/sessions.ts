@@ -196,7 +196,11 @@ function timedBy(observer: SessionObserver | undefined): Timed {
 }
 
 function unavailable(cause: unknown): DomainError {
-  return new DomainError('unavailable', 'Sessions cannot be reached right now', { retryAfterSeconds: 1, cause })
+  return new DomainError('unavailable', 'Sessions cannot be reached right now', {
+    retryAfterSeconds: 1,
+    isLocal: true,
+    cause,
+  })
 }
 
 export function createSessions(

@@ -98,6 +98,7 @@ export function createTokens(
         if (reader.refused || (mayFollow && follow(userId, token))) return
         throw new DomainError('unavailable', 'What you have seen could not be remembered; try again', {
           retryAfterSeconds: 1,
+          isLocal: true,
           cause: error,
         })
       }

@@ -30,16 +30,19 @@ export class DomainError extends Error {
   readonly errors: FieldError[]
   /** Seconds after which a retry makes sense; for `unavailable` and `rate_limited`. */
   readonly retryAfterSeconds: number | undefined
+  /** Another replica may be able to do it now, and doing it there as well harms nobody. */
+  readonly isLocal: boolean
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { errors?: FieldError[]; retryAfterSeconds?: number; cause?: unknown } = {},
+    options: { errors?: FieldError[]; retryAfterSeconds?: number; isLocal?: boolean; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause })
     this.name = 'DomainError'
     this.code = code
     this.errors = options.errors ?? []
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.isLocal = options.isLocal ?? false
   }
 }

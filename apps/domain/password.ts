@@ -22,7 +22,7 @@ const waiting: (() => void)[] = []
 async function hash(password: string, nonce: Buffer): Promise<Buffer> {
   if (running < maxRunning) running++
   else if (waiting.length >= maxWaiting) {
-    throw new DomainError('unavailable', 'Too many log-ins at once', { retryAfterSeconds: 1 })
+    throw new DomainError('unavailable', 'Too many log-ins at once', { retryAfterSeconds: 1, isLocal: true })
   } else await new Promise<void>((resolve) => waiting.push(resolve))
   try {
     return await derive({

@@ -49,6 +49,15 @@ describe('a replica with as many requests as it may have', () => {
     expect((await shed()) - before).toBe(5)
   })
 
+  test('passes some on to other replicas, where Nginx lets it, and no more than a few', async () => {
+    const passedOn = async (headers: Record<string, string>) =>
+      'x-accel-redirect' in (await client.call('/api/orders', { headers })).headers
+    expect(await passedOn({})).toBe(false)
+    let count = 0
+    while (count < 1_000 && (await passedOn({ 'x-pass-on': '1' }))) count++
+    expect(count).toBe(50)
+  })
+
   test('still says how it is', async () => {
     for (const path of ['/livez', '/readyz', '/metrics']) expect((await client.call(path)).statusCode).toBe(200)
   })

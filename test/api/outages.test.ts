@@ -123,6 +123,33 @@ describe('without Redis', () => {
   )
 })
 
+describe('a replica that Nginx allows to pass on', () => {
+  const passOn = { 'x-pass-on': '1' }
+
+  test('does so with what it alone cannot do, and with nothing else', async () => {
+    const valve = await startValve(inject('servers').redisPort)
+    const open = async () => {
+      const redis = connectRedis({ ...redisOptions(), url: `redis://127.0.0.1:${valve.port}`, commandTimeoutMs: 300 })
+      await redisReady(redis, 5_000)
+      return redis
+    }
+    const scene = await setScene({}, 2, open)
+    const { fleet, user } = scene
+    const me = (headers: Record<string, string>) => user.call('/api/users/me', { headers })
+    expect((await me(passOn)).headers).not.toHaveProperty('x-accel-redirect')
+    expect((await new Client(fleet).call('/api/users/me', { headers: passOn })).headers).not.toHaveProperty(
+      'x-accel-redirect',
+    )
+    fleet.redis.disconnect()
+    const answer = await me(passOn)
+    expect(answer.statusCode).toBe(503)
+    expect(answer.headers).toMatchObject({ 'x-accel-redirect': '@elsewhere', 'retry-after': '1' })
+    expect((await me({})).headers).not.toHaveProperty('x-accel-redirect')
+    for (const read of publicReads(scene)) expect((await read()).statusCode).toBe(200)
+    await fleet.redis.connect()
+  })
+})
+
 describe('without a primary', () => {
   test('reads go on, writes wait or are refused, and the same key settles what became of them', async () => {
     const scene = await setScene()

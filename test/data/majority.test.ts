@@ -6,7 +6,7 @@ import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
 import { createOrders } from '../../apps/data/orders.ts'
 import { Reader, readAs } from '../../apps/data/reader.ts'
 import { mongoOptions, newDatabaseName } from '../support/api.ts'
-import { freeze, holdBack, hostsByRole } from '../support/members.ts'
+import { freeze, holdBack, hostsByRole, withMember } from '../support/members.ts'
 import { waitFor } from '../support/servers.ts'
 
 let mongo: Mongo
@@ -120,5 +120,45 @@ describe('while both secondaries are frozen', () => {
     await expect(store.place(reader)).rejects.toMatchObject({ message: 'The database has lost its majority' })
     await expect(store.count(reader, 'latest')).rejects.toMatchObject({ code: 'unavailable' })
     expect(await store.find(reader, id)).not.toBeNull()
+  })
+})
+
+describe('while the primary answers others, but not this process', () => {
+  test('reads go on, and writes are refused soon, for other processes to do', { timeout: 45_000 }, async () => {
+    await level()
+    const appName = `cut-off-${randomUUID()}`
+    const alone = await connectMongo({
+      ...mongoOptions(mongo.connection.db?.databaseName ?? ''),
+      appName,
+      serverSelectionTimeoutMs: 60_000,
+    })
+    onTestFinished(() => alone.close())
+    const store = createStore(alone)
+    const reader = new Reader()
+    const id = await store.place(reader)
+    const { primary } = await hostsByRole()
+    const cutOff = (mode: string) =>
+      withMember(primary, (admin) =>
+        admin.command({
+          configureFailPoint: 'failCommand',
+          mode,
+          data: { failCommands: ['hello', 'isMaster', 'insert', 'find'], closeConnection: true, appName },
+        }),
+      )
+    await cutOff('alwaysOn')
+    await undoAtEnd(async () => void (await cutOff('off')))
+    // The first finds out, the others know.
+    for (let time = 0; time < 2; time++) {
+      await expect(store.place(reader)).rejects.toMatchObject({ code: 'unavailable', isLocal: true })
+    }
+    expect(alone.members.isCutOff()).toBe(true)
+    await expect(store.count(reader, 'latest')).rejects.toMatchObject({ code: 'unavailable', isLocal: true })
+    expect(await store.find(reader, id)).not.toBeNull()
+    expect(mongo.members.isCutOff()).toBe(false)
+    await createStore().place(new Reader())
+    await cutOff('off')
+    await waitFor('the primary to be back', 10_000, async () => alone.members.primary() !== undefined)
+    await store.place(reader)
+    expect(alone.members.isCutOff()).toBe(false)
   })
 })

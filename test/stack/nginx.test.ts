@@ -17,6 +17,8 @@ let standIns: StandIn[]
 let nginx: RunningNginx
 // Ids of requests at which one replica has already died.
 let died: Set<string>
+// Ports of replicas that can do nothing for reasons of their own.
+let cutOff: Set<number>
 
 const answers: Record<string, (request: IncomingMessage, response: ServerResponse) => void> = {
   '/api/list': (_request, response) => response.setHeader('content-type', 'application/json').end(list),
@@ -40,6 +42,16 @@ const answers: Record<string, (request: IncomingMessage, response: ServerRespons
     response
       .writeHead(200, { 'content-type': 'text/css', 'cache-control': 'public, max-age=31536000, immutable' })
       .end('body{}'),
+  '/api/needs-redis': (request, response) => {
+    if (!cutOff.has(request.socket.localPort ?? 0)) {
+      response.writeHead(201).end('{"made":true}')
+      return
+    }
+    const passesOn = 'x-pass-on' in request.headers ? { 'x-accel-redirect': '@elsewhere' } : {}
+    response
+      .writeHead(503, { 'content-type': 'application/problem+json', 'retry-after': '7', ...passesOn })
+      .end('{"code":"unavailable","title":"of the replica"}')
+  },
   '/api/dies-once': (request, response) => {
     const id = String(request.headers['x-request-id'])
     if (died.has(id)) {
@@ -71,6 +83,7 @@ afterAll(async () => {
 })
 beforeEach(() => {
   died = new Set()
+  cutOff = new Set()
   for (const { requests } of standIns) requests.length = 0
 })
 
@@ -137,9 +150,10 @@ test('its places differ in addresses only', async () => {
   const compose = await readFile(join(import.meta.dirname, '../../nginx/compose/place.http.conf'), 'utf8')
   const features = { version: '1.30', hasStubStatus: true, tempPaths: [] }
   const local = placeHttpConf(features, [3000], { status: 3001, ops: 3002 }, ['*'])
-  const upstream = /upstream app \{([^}]*)\}/
-  expect(blockOf(upstream, compose)).toContain('least_conn;')
-  expect(blockOf(upstream, compose)).toEqual(blockOf(upstream, local))
+  for (const upstream of [/upstream app \{([^}]*)\}/, /upstream elsewhere \{([^}]*)\}/]) {
+    expect(blockOf(upstream, compose)).toContain('least_conn;')
+    expect(blockOf(upstream, compose)).toEqual(blockOf(upstream, local))
+  }
   const cache = /proxy_cache_path \S+ ([^;]*);/
   expect(blockOf(cache, compose)).toEqual([expect.stringContaining('max_size=')])
   expect(blockOf(cache, compose)).toEqual(blockOf(cache, local))
@@ -244,6 +258,44 @@ describe('a request that is passed on', () => {
     expect(tries.map((each) => each.body)).toEqual([body, body])
     expect(tries[0]?.headers['x-request-id']).toBe(tries[1]?.headers['x-request-id'])
     expect(standIns.filter(({ requests }) => requests.length === 1)).toHaveLength(2)
+  })
+
+  test('is asked of others, once each, when a replica passes it on, a POST too', async () => {
+    const body = JSON.stringify({ note: 'x'.repeat(100_000) })
+    for (const { port } of standIns.slice(1)) cutOff.add(port)
+    for (let time = 0; time < 6; time++) {
+      for (const { requests } of standIns) requests.length = 0
+      const response = await fetch(`${nginx.url}/api/needs-redis?time=${time}`, { method: 'POST', body })
+      expect(response.status).toBe(201)
+      expect(response.headers.has('x-accel-redirect')).toBe(false)
+      const tries = received()
+      expect(new Set(tries.map(({ headers }) => headers['x-request-id'])).size).toBe(1)
+      for (const each of tries) {
+        expect(each).toMatchObject({ method: 'POST', url: `/api/needs-redis?time=${time}`, body })
+      }
+      // The first may have been any of them, and may be asked once more.
+      expect(tries.filter(({ headers }) => 'x-pass-on' in headers)).toHaveLength(1)
+      for (const { requests } of standIns) {
+        expect(requests.filter(({ headers }) => !('x-pass-on' in headers)).length).toBeLessThanOrEqual(1)
+      }
+    }
+  })
+
+  test('gets the answer of one of them where none can do it, and none is left out for it', async () => {
+    const { url, replicas } = await startImpatient({}, replica)
+    for (const { port } of replicas) cutOff.add(port)
+    for (let time = 1; time <= 3; time++) {
+      const { status, headers, body } = await fetchProblem(`${url}/api/needs-redis`, {
+        headers: { 'X-Pass-On': 'by the client' },
+      })
+      expect([status, body]).toEqual([503, '{"code":"unavailable","title":"of the replica"}'])
+      expect(headers).toMatchObject({ 'retry-after': '7' })
+      expect(headers).not.toHaveProperty('x-accel-redirect')
+      expect(replicas.flatMap(({ requests }) => requests)).toHaveLength(3 * time)
+    }
+    for (const { requests } of replicas) requests.length = 0
+    for (let time = 0; time < 6; time++) expect((await fetch(`${url}/api/echo`)).status).toBe(200)
+    expect(replicas.map(({ requests }) => requests.length)).toEqual([3, 3])
   })
 
   test('gets the replica’s answer as it is, also if that is an error', async () => {

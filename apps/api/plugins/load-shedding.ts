@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { DomainError } from '../../domain/errors.ts'
-import { refuseAtOnce } from '../problem.ts'
+import { passOn, refuseAtOnce } from '../problem.ts'
 import type { Measurements } from './metrics.ts'
 
 declare module 'fastify' {
@@ -32,11 +32,16 @@ const sampleMs = 20
 // in as long, is no overload; lateness that goes on is, and so is what has piled up behind a longer pause.
 const weight = 0.2
 
+// Requests passed on at once, and one more for each twentieth that was let in.
+const mostPassedOn = 50
+const passedOnShare = 0.05
+
 /**
  * Refuses what a replica cannot answer in time, before anything is done for it. Requests that wait (for an election, a
  * slow network) cost only memory, so there may be many of them; where they wait for the processor, which the delay of
  * the event loop tells, each one more makes all others slower. A few are let in always, so that the processor has
- * something to do and a pause of it is no overload.
+ * something to do and a pause of it is no overload. Of what is refused, some is passed on to other replicas: enough for
+ * what one of them cannot do for a moment, and too little to make more work where all have too much.
  */
 export function shedLoad(
   app: FastifyInstance,
@@ -45,6 +50,7 @@ export function shedLoad(
   let inFlight = 0
   let delayMs = 0
   let due = 0
+  let spare = mostPassedOn
   let timer: NodeJS.Timeout | undefined
   const sample = () => {
     const now = performance.now()
@@ -77,9 +83,11 @@ export function shedLoad(
       inFlight >= maxInFlight ? 'in_flight' : inFlight >= busyInFlight && delayMs > busyDelayMs ? 'delay' : undefined
     if (reason) {
       measurements.shed(reason)
+      if (spare >= 1 && passOn(request, reply)) spare--
       refuseAtOnce(reply, new DomainError('unavailable', 'Too much to do right now', { retryAfterSeconds: 1 }))
       return
     }
+    spare = Math.min(mostPassedOn, spare + passedOnShare)
     inFlight++
     if (!timer) watch()
     request.isInFlight = true

@@ -99,7 +99,10 @@ export function currentUserId(request: FastifyRequest): string {
 
 function refuseUnknown(request: FastifyRequest): void {
   if (request.session.unknown) {
-    throw new DomainError('unavailable', 'Sessions cannot be reached right now', { retryAfterSeconds: 1 })
+    throw new DomainError('unavailable', 'Sessions cannot be reached right now', {
+      retryAfterSeconds: 1,
+      isLocal: true,
+    })
   }
 }
 

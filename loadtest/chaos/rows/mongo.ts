@@ -276,8 +276,7 @@ export const mongoRows: readonly Row[] = [
     name: 'mongo-one-cut-off',
     fault: 'the primary closes every connection of one replica, for 6 s (failCommand)',
     undo: 'the fail point is off',
-    // Nginx does not know, and sends it its share.
-    limits: { ...election, writeGapMs: 1_500 },
+    limits: nothingNoticed,
     run: async (scene) => {
       const [name] = await primary(scene)
       const failCommands = ['hello', 'isMaster', 'ping', ...writeCommands, ...readCommands]

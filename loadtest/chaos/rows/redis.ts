@@ -198,8 +198,7 @@ export const redisRows: readonly Row[] = [
     name: 'redis-one-cut-off',
     fault: "one replica's connection to Redis is closed again and again, for 5 s (CLIENT KILL)",
     undo: 'nothing to undo',
-    // Nginx does not know, and sends it its share.
-    limits: { ...away, writeGapMs: 1_500 },
+    limits: nothingNoticed,
     run: async (scene) => {
       const name = aReplica(scene)
       const pid = scene.stack.named(name)?.pid ?? 0
