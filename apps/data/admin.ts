@@ -27,7 +27,7 @@ export interface Role {
 }
 
 /** Why a mongod did not do as it was told. */
-export type Refusal = 'unauthorized' | 'already_initiated' | 'unreachable'
+export type Refusal = 'unauthorized' | 'already_initiated' | 'unreachable' | 'apart'
 
 /** A direct line to one mongod, whatever state its replica set is in. */
 export interface Mongod {
@@ -203,6 +203,8 @@ export function refusalOf(error: unknown): Refusal | undefined {
       return 'unauthorized'
     case 23: // AlreadyInitialized
       return 'already_initiated'
+    case 74: // NodeNotFound, of members that do not reach one another, or not in time
+      return 'apart'
     default:
       return undefined
   }

@@ -118,8 +118,9 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
 
   /** @throws when Redis does not answer */
   async function lookUp(id: string, encoding: Encoding): Promise<Entry | undefined> {
-    const [meta, identity, encoded] = await redis.hmgetBuffer(entryKey(id), 'meta', 'identity', encoding)
-    return meta ? entryOf(meta, { identity, [encoding]: encoded }) : undefined
+    const fields = encoding === 'identity' ? [] : [encoding]
+    const [meta, identity, encoded] = await redis.hmgetBuffer(entryKey(id), 'meta', 'identity', ...fields)
+    return meta ? entryOf(meta, { [encoding]: encoded, identity }) : undefined
   }
 
   /**
@@ -287,10 +288,19 @@ const zstdAsync = promisify(zstdCompress)
 async function compress({ bodies }: Entry): Promise<void> {
   const { identity } = bodies
   if (!identity || identity.length < compressedFromBytes) return
+  const { length } = identity
+  // Without a word about the size, tables for any size are allocated and cleared: 32 ms in place of 0.2 for zstd, 2.4 in
+  // place of 0.2 for br, with a restaurant of usual size.
+  const windowBits = Math.min(Math.max(Math.ceil(Math.log2(length)), constants.BROTLI_MIN_WINDOW_BITS), 22)
+  const brotli = {
+    [constants.BROTLI_PARAM_QUALITY]: 9,
+    [constants.BROTLI_PARAM_LGWIN]: windowBits,
+    [constants.BROTLI_PARAM_SIZE_HINT]: length,
+  }
   const [gzipped, brotlied, zstded] = await Promise.all([
     gzipAsync(identity, { level: 9 }),
-    brotliAsync(identity, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }),
-    zstdAsync(identity, { params: { [constants.ZSTD_c_compressionLevel]: 12 } }),
+    brotliAsync(identity, { params: brotli }),
+    zstdAsync(identity, { pledgedSrcSize: length, params: { [constants.ZSTD_c_compressionLevel]: 12 } }),
   ])
   Object.assign(bodies, { gzip: gzipped, br: brotlied, zstd: zstded })
 }

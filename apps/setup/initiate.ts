@@ -49,12 +49,14 @@ export async function ensureReplicaSet(
         if (away.length > 0) tell(`Going on without ${away.map(describe).join(', ')}`)
         return primary.address
       }
+      const isOver = Date.now() >= deadline
       if (!initiated && seen.every(({ state }) => state.kind === 'uninitiated')) {
-        tell(await initiate(set, root))
-        initiated = true
+        const done = await initiate(set, root, isOver)
+        tell(done ?? 'The members do not reach one another yet')
+        initiated = done !== undefined
         continue
       }
-      if (Date.now() >= deadline) throw new SetupError(whyNoPrimary(seen, set, waitMs))
+      if (isOver) throw new SetupError(whyNoPrimary(seen, set, waitMs))
       const silent = away.filter(({ state }) => state.kind === 'unreachable').map(({ address }) => address)
       const news = silent.length > 0 ? `Waiting for ${list(silent)}` : 'Waiting for the election of a primary'
       if (news !== told || Date.now() >= nextReminder) {
@@ -117,8 +119,8 @@ function rootRefused({ user }: Credentials): SetupError {
   )
 }
 
-/** @returns what was done */
-async function initiate(set: ReplicaSetAddress, root: Credentials): Promise<string> {
+/** @returns what was done; undefined where members do not reach one another, unless this is the last try */
+async function initiate(set: ReplicaSetAddress, root: Credentials, isLast: boolean): Promise<string | undefined> {
   // A root user that exists already, as the official image makes it, closes the localhost exception on its member.
   const attempts: [address: string, credentials: Credentials | undefined][] = [
     ...set.hosts.map((host): [string, Credentials] => [host, root]),
@@ -131,6 +133,7 @@ async function initiate(set: ReplicaSetAddress, root: Credentials): Promise<stri
     } catch (error) {
       const refusal = refusalOf(error)
       if (refusal === 'already_initiated') return readdress(set, root, address)
+      if (refusal === 'apart' && !isLast) return undefined
       if (refusal === 'unreachable' && !set.hosts.includes(address)) continue
       throw new SetupError(`${address} could not initiate the replica set: ${(error as Error).message}`, {
         cause: error,

@@ -20,7 +20,7 @@ class Mongods {
     this.#path = path
   }
 
-  start(index: number, port: number, flags = ['--replSet', 'brigade', '--keyFile', join(this.#dir, 'key')]): void {
+  start(index: number, port: number, flags = this.flagsOfSet): void {
     const data = join(this.#dir, `member-${index}`)
     this.#running.set(
       index,
@@ -33,6 +33,10 @@ class Mongods {
         { stdio: 'ignore' },
       ),
     )
+  }
+
+  get flagsOfSet(): string[] {
+    return ['--replSet', 'brigade', '--keyFile', join(this.#dir, 'key')]
   }
 
   async stop(...indexes: number[]): Promise<void> {
@@ -114,12 +118,16 @@ describe('three members that nobody has initiated', () => {
     expect(ended.stderr).toContain(`127.0.0.1:${ports[2]}`)
   })
 
-  test('become a set with users and indexes, while they still start', async () => {
+  test('become a set with users and indexes, while they still start and do not all reach one another', async () => {
     const running = runProgram('main.ts', settings(ports))
-    mongods.start(1, ports[1] ?? 0)
+    const data = { failCommands: ['replSetHeartbeat'], errorCode: 6, failInternalCommands: true }
+    const failing = `failpoint.failCommand=${JSON.stringify({ mode: { times: 1 }, data })}`
+    const parameters = ['enableTestCommands=1', failing].flatMap((parameter) => ['--setParameter', parameter])
+    mongods.start(1, ports[1] ?? 0, [...mongods.flagsOfSet, ...parameters])
     mongods.start(2, ports[2] ?? 0)
     const ended = await running
     expect(ended).toMatchObject({ status: 0, stderr: '', stdout: expect.stringMatching(/The database is ready\n$/) })
+    expect(ended.stdout).toContain('The members do not reach one another yet')
     expect(ended.stdout).toContain('Initiated the replica set brigade')
     await asUser(ports[0] ?? 0, 'root', 'root password', async (admin) => {
       const { config } = await admin.command({ replSetGetConfig: 1 })
