@@ -67,10 +67,7 @@ function describeCpu(result: LoadResult): string {
 
 function describeMemory({ memory }: LoadResult): string {
   if (!memory) return ''
-  const row = (name: string, value: (use: MemoryUse) => number) => [
-    name,
-    ...memory.map((use) => value(use).toFixed(0)),
-  ]
+  const row = (name: string, value: (use: MemoryUse) => number) => [name, ...memory.map((use) => value(use).toFixed(0))]
   return table(
     ['resident MiB, of the largest', ...memory.map(({ role }) => role)],
     [row('at most', ({ peakMiB }) => peakMiB), row('at the end', ({ endMiB }) => endMiB)],
