@@ -58,7 +58,7 @@ export function environment(
   addresses: Record<string, string> = {},
 ): NodeJS.ProcessEnv {
   const { dataDir, ports } = site
-  const env = { ...site.env }
+  const env = { ...site.env, ...frugal(site.env) }
   for (const { variable } of Object.values(secrets)) {
     delete env[variable]
     delete env[`${variable}_FILE`]
@@ -70,6 +70,16 @@ export function environment(
     REDIS_URL: `redis://${host}:${ports.redis}`,
     [stackVariable]: dataDir.path,
     ...addresses,
+  }
+}
+
+/** What keeps a program small; the Dockerfile has the same. What the person says otherwise holds. */
+function frugal({ NODE_OPTIONS = '', MALLOC_ARENA_MAX = '1' }: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return {
+    // By its default V8 lets what is new grow to 128 MiB before it looks what of it can go.
+    NODE_OPTIONS: `--max-semi-space-size=8 ${NODE_OPTIONS}`.trimEnd(),
+    // Hashing a password takes 19 MiB on any of four threads, each of which would keep that in an arena of its own.
+    MALLOC_ARENA_MAX,
   }
 }
 

@@ -75,6 +75,7 @@ ${examples.length > 0 ? `<ul class="examples">${examples.map((example) => `<li>$
 <div class="plots">${latencyPlot(result)}${throughputPlot(result)}</div>
 ${kindsTable(result)}
 ${cpuTable(result)}
+${memoryTable(result)}
 ${sourcesTable(result)}</section>`
 }
 
@@ -133,6 +134,17 @@ function cpuTable(result: LoadResult): string {
   if (!cpu) return ''
   const cells = [serverCpu(result) ?? 0, ...parts.map((part) => (cpu[part] / requests) * 1_000)].map(short)
   return htmlTable(['CPU-ms per 1,000 requests', 'all servers', ...parts], [['', ...cells]])
+}
+
+function memoryTable({ memory }: LoadResult): string {
+  if (!memory) return ''
+  return htmlTable(
+    ['Resident MiB, of the largest', ...memory.map(({ role }) => role)],
+    [
+      ['at most', ...memory.map(({ peakMiB }) => count(Math.round(peakMiB)))],
+      ['at the end', ...memory.map(({ endMiB }) => count(Math.round(endMiB)))],
+    ],
+  )
 }
 
 function sourcesTable({ sources, requests }: LoadResult): string {

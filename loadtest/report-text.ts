@@ -1,4 +1,5 @@
 import { parts } from './cpu.ts'
+import type { MemoryUse } from './memory.ts'
 import { isFine, type LoadResult, percentile, serverCpu } from './result.ts'
 import { count, milliseconds as ms, table } from './table.ts'
 
@@ -9,6 +10,7 @@ export function describeResult(result: LoadResult): string {
     describeKinds(result),
     describeSources(result),
     describeCpu(result),
+    describeMemory(result),
     describeOrders(result),
     ...result.examples.map((example) => `wrong: ${example}`),
     describeOutcome(result),
@@ -61,6 +63,16 @@ function describeCpu(result: LoadResult): string {
   if (!cpu || sum === undefined) return 'CPU time is not known here: there is no /proc'
   const row = [sum, ...parts.map((part) => (cpu[part] / requests) * 1_000)].map((value) => value.toFixed(0))
   return table(['CPU-ms per 1,000 requests', 'servers', ...parts], [['', ...row]], { right: [1, 2, 3, 4, 5, 6] })
+}
+
+function describeMemory({ memory }: LoadResult): string {
+  if (!memory) return ''
+  const row = (name: string, value: (use: MemoryUse) => number) => [name, ...memory.map((use) => value(use).toFixed(0))]
+  return table(
+    ['resident MiB, of the largest', ...memory.map(({ role }) => role)],
+    [row('at most', ({ peakMiB }) => peakMiB), row('at the end', ({ endMiB }) => endMiB)],
+    { right: memory.map((_, index) => index + 1) },
+  )
 }
 
 function describeOrders({ orders }: LoadResult): string {

@@ -1,5 +1,6 @@
 import { cpus, loadavg, totalmem } from 'node:os'
 import type { Part } from './cpu.ts'
+import type { MemoryUse } from './memory.ts'
 
 /** A load run as data: what reports are made of, and what `--json` writes. */
 export interface LoadReport {
@@ -43,6 +44,8 @@ export interface LoadResult {
   sources: { source: string; requests: number }[]
   /** CPU milliseconds by part; null where there is no /proc. */
   cpu: Record<Part, number> | null
+  /** Resident memory by role; null where there is no /proc. */
+  memory: MemoryUse[] | null
   /** What was done to the stack, in words. */
   meanwhile: string | null
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Chance } from './chance.ts'
 import { drive } from './connections.ts'
 import { CpuMeter, partOf } from './cpu.ts'
+import { MemoryMeter } from './memory.ts'
 import { FixedRate, Unpaced } from './pace.ts'
 import type { LoadResult, OrderCounts } from './result.ts'
 import type { Stack } from './stack.ts'
@@ -72,7 +73,9 @@ export async function runScenario(
 
   const tally = new Tally(warmUp.orders)
   const pace = rate === undefined ? new Unpaced() : new FixedRate(rate)
-  const meter = existsSync('/proc/self/stat') ? new CpuMeter(() => measuredOf(stack)) : undefined
+  const hasProc = existsSync('/proc/self/stat')
+  const meter = hasProc ? new CpuMeter(() => measuredOf(stack)) : undefined
+  const memoryMeter = hasProc ? new MemoryMeter(() => residentsOf(stack)) : undefined
   const startedAt = performance.now()
   const progress = setInterval(() => {
     const { requests, p99Ms } = tally.latest()
@@ -93,6 +96,7 @@ export async function runScenario(
     })
     const elapsedMs = performance.now() - startedAt
     const cpu = meter?.end() ?? null
+    const memory = memoryMeter?.end() ?? null
     clearInterval(progress)
     signal.throwIfAborted()
     const result = tally.result()
@@ -109,12 +113,14 @@ export async function runScenario(
       unsent: pace.unsent,
       orders: await judgeOrders(stack, town, tally, since, signal),
       cpu,
+      memory,
       meanwhile: await meanwhile,
     }
   } finally {
     doing.abort()
     clearInterval(progress)
     meter?.end()
+    memoryMeter?.end()
     await meanwhile.catch(() => {})
   }
 }
@@ -137,6 +143,10 @@ function measuredOf(stack: Stack) {
     const part = partOf(role)
     return part ? [{ part, pid }] : []
   })
+}
+
+function residentsOf({ processes, launcherPid }: Stack) {
+  return launcherPid === undefined ? processes : [...processes, { role: 'launcher', pid: launcherPid }]
 }
 
 /** Holds what was answered against what is there. */

@@ -33,6 +33,11 @@ export class Stack {
     return file.processes
   }
 
+  /** Who started them; undefined once nothing runs. */
+  get launcherPid(): number | undefined {
+    return readStackFile(this.dataDir)?.launcher.pid
+  }
+
   get replicas(): StackProcess[] {
     return this.processes.filter(({ role }) => role === 'app')
   }

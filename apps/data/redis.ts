@@ -42,28 +42,51 @@ export function defineScript(redis: Redis, command: string, file: string, number
 const ticksOfSilence = 5
 
 /**
- * Asks again and again, and gives the connection up when there is no answer. Time is counted in ticks, not by the clock
- * as ioredis's `commandTimeout` does: when this process itself is held up, the answers are there already and have just
- * not been read, and its timers would fail them all.
+ * Asks again and again for as long as something is asked of Redis, and gives the connection up when there is no answer.
+ * Time is counted in ticks, not by the clock as ioredis's `commandTimeout` does: when this process itself is held up, the
+ * answers are there already and have just not been read, and its timers would fail them all.
  */
 function watchSilence(redis: Redis, silenceMs: number): void {
   let silentTicks: number | undefined
+  let isUsed = false
+  let timer: NodeJS.Timeout | undefined
   const answered = () => {
     silentTicks = undefined
   }
-  const timer = setInterval(() => {
-    if (redis.status === 'end') return clearInterval(timer)
+  const ask = () => {
+    isUsed = false
+    silentTicks = 0
+    redis.ping().then(answered, answered)
+  }
+  // Nobody waits for a Redis that nothing is asked of, and each question wakes two processes up.
+  const stop = () => {
+    clearInterval(timer)
+    timer = undefined
+    answered()
+  }
+  const tick = () => {
     // Until it is ready, commands fail anyhow; a frozen one lets nobody get so far.
-    if (redis.status !== 'ready') return answered()
-    if (silentTicks === undefined) {
-      silentTicks = 0
-      redis.ping().then(answered, answered)
+    if (redis.status !== 'ready') stop()
+    else if (silentTicks === undefined) {
+      if (isUsed) ask()
+      else stop()
     } else if (++silentTicks >= ticksOfSilence) {
-      answered()
+      stop()
       redis.stream.destroy()
     }
-  }, silenceMs / ticksOfSilence)
-  timer.unref()
+  }
+  const send = redis.sendCommand.bind(redis)
+  redis.sendCommand = (command, stream) => {
+    if (command.name !== 'ping') {
+      isUsed = true
+      if (timer === undefined && redis.status === 'ready') {
+        timer = setInterval(tick, silenceMs / ticksOfSilence).unref()
+        // Not at once: ioredis is in the middle of sending what was asked.
+        setImmediate(ask)
+      }
+    }
+    return send(command, stream)
+  }
 }
 
 /** Resolves when the first connection is usable, rejects after `timeoutMs`. */

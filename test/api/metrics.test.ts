@@ -184,6 +184,16 @@ test('the event loop is busy for some of the time', async () => {
   expect(await metric('brigade_eventloop_utilization')).toBeLessThanOrEqual(1)
 })
 
+test('a turn of the event loop that took long is seen', async () => {
+  await metric('nodejs_eventloop_lag_max_seconds')
+  const untilMs = performance.now() + 300
+  while (performance.now() < untilMs);
+  // Two turns: of this one it is known when the next has begun.
+  for (let turns = 0; turns < 2; turns++) await new Promise((resolve) => setTimeout(resolve, 1))
+  expect(await metric('nodejs_eventloop_lag_max_seconds')).toBeGreaterThan(0.2)
+  expect(await metric('nodejs_eventloop_lag_p50_seconds')).toBeLessThan(0.2)
+})
+
 test('refusals are counted from nothing on', async () => {
   const limited = await fleetForTest({ LOGIN_LIMIT_MAX: '2', RATE_LIMIT_MAX: '20' }, 1)
   const counted = async () => {

@@ -36,6 +36,10 @@ const result: LoadResult = {
     { source: 'Redis', requests: 5_000 },
   ],
   cpu: { Nginx: 1_000, replicas: 4_000, Redis: 400, mongod: 600, 'load generator': 2_000 },
+  memory: [
+    { role: 'app', peakMiB: 212.4, endMiB: 180.2 },
+    { role: 'ops', peakMiB: 101, endMiB: 99 },
+  ],
   meanwhile: null,
 }
 
@@ -51,6 +55,7 @@ describe('a load run', () => {
     const text = describeResult(result)
     expect(text).toMatch(/all requests +20,000 +2,000 +4\.5 +41 +122 +813 +0/)
     expect(text).toMatch(/servers +Nginx +replicas +Redis +mongod +load generator\n +300 +50 +200 +20 +30 +100/)
+    expect(text).toMatch(/resident MiB, of the largest +app +ops\n[^\n]*at most +212 +101\n[^\n]*at the end +180 +99/)
     expect(text).toContain('answered from: Nginx 75.0 % · Redis 25.0 %')
     expect(text).toContain('1,000 acknowledged, 1 in doubt, 1,001 found, 0 doubled, 0 lost')
     expect(text).toContain('3 were sent again')
@@ -83,7 +88,7 @@ describe('a load run', () => {
   })
 
   test('becomes a page also where it has measured next to nothing', () => {
-    const little = { ...result, requests: 0, kinds: [], perSecond: [], sources: [], cpu: null }
+    const little = { ...result, requests: 0, kinds: [], perSecond: [], sources: [], cpu: null, memory: null }
     expect(pageOf({ ...report, results: [little] })).not.toMatch(/NaN|undefined|Infinity/)
   })
 

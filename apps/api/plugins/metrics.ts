@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { performance } from 'node:perf_hooks'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Gauge, Registry } from 'prom-client'
-import eventLoopLag from 'prom-client/lib/metrics/eventLoopLag.js'
 import heapSizeAndUsed from 'prom-client/lib/metrics/heapSizeAndUsed.js'
 import heapSpacesSizeAndUsed from 'prom-client/lib/metrics/heapSpacesSizeAndUsed.js'
 import osMemoryHeap from 'prom-client/lib/metrics/osMemoryHeap.js'
@@ -48,9 +47,9 @@ const seconds = [0.0005, ...[-3, -2, -1, 0].flatMap((decade) => steps.map((step)
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 // prom-client's own, but for that of garbage collections, each of which it listens to, at more than all else here costs,
-// and for those of handles, requests and resources, whose gauges are named like counters.
+// for those of handles, requests and resources, whose gauges are named like counters, and for that of the event loop,
+// which wakes the process up a hundred times a second.
 const processMetrics = [
-  eventLoopLag,
   heapSizeAndUsed,
   heapSpacesSizeAndUsed,
   osMemoryHeap,
@@ -65,6 +64,7 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
   const registry = new Registry()
   const registers = [registry]
   for (const collect of processMetrics) collect(registry)
+  const forgetDelay = watchDelay(registers)
 
   const histogram = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
     createHistogram({ name, help, labelNames, registry, buckets: seconds })
@@ -153,6 +153,7 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
     loginFailed: () => failures().inc(),
     close() {
       forgetPools()
+      forgetDelay()
       registry.clear()
     },
   }
@@ -193,6 +194,36 @@ function gaugesOf({ pools, maxPoolSize }: Pick<Mongo, 'pools' | 'maxPoolSize'>, 
       fromMs = performance.now()
     },
   })
+}
+
+/** How long the turns of the event loop took, by the names of prom-client. */
+function watchDelay(registers: Registry[]): () => void {
+  const delay = monitorEventLoopDelay({ samplePerIteration: true })
+  delay.enable()
+  const figures: Record<string, () => number> = {
+    mean: () => delay.mean,
+    max: () => delay.max,
+    p50: () => delay.percentile(50),
+    p90: () => delay.percentile(90),
+    // Asked last: then it begins anew.
+    p99() {
+      const value = delay.percentile(99)
+      delay.reset()
+      return value
+    },
+  }
+  for (const [name, read] of Object.entries(figures)) {
+    new Gauge({
+      name: `nodejs_eventloop_lag_${name}_seconds`,
+      help: `Time of a turn of the event loop since they were last asked for: ${name}`,
+      registers,
+      collect() {
+        // NaN where there was no turn.
+        this.set((read() || 0) / 1e9)
+      },
+    })
+  }
+  return () => delay.disable()
 }
 
 /** `/metrics`: every request by method, route pattern and status, where reads went, and what Node tells of itself. */
