@@ -46,7 +46,7 @@ export interface MembersOptions {
 const helloEveryMs = 500
 const figuresEveryMs = 1_000
 /** Also the grain to which the lag of a member is known that is far behind. */
-const heartbeatEveryMs = 250
+const heartbeatEveryMs = 125
 /** How long a secondary may hold a read of the heartbeat until it has it: then the lag is known to the millisecond. */
 const heartbeatWaitMs = 100
 /** Lines end what they are asked by themselves, within three seconds. */
