@@ -83,8 +83,9 @@ describe('a row', () => {
       ...{ client: 'a', user: null, session: null, start: end - 5, end, outcome: 'ok', status: 200, code: null },
       ...{ from: null, waitMs: 0, servedBy: null, requestId: null, fault: null, op, key: 'k', value: null, ...more },
     }) as Call
+  const uncounted = { counted: new Map(), ownPairs: 0, figures: [] }
   const verdict = (sight: RowSight, result: Partial<RowResult> = {}) =>
-    faultsOf({ row, target: '', sight, faultMs: 0, recoverMs: 0, violations: 0, wrong: [], ...result })
+    faultsOf({ row, target: '', sight, faultMs: 0, recoverMs: 0, violations: 0, wrong: [], ...uncounted, ...result })
 
   /** A call of each kind every 50 ms. */
   function usual(watch: Watch, from: number, to: number) {
