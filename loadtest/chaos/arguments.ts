@@ -11,6 +11,8 @@ export interface ChaosOptions {
   seed: number
   /** Limits of time are this many times longer. */
   patience: number
+  /** How much of the figures has to be reached: 1 for all. */
+  share: number
   json: string | undefined
 }
 
@@ -18,6 +20,7 @@ export const usage = `Usage: npm run chaos -- [options]
 
   --only LIST   these rows, or all whose name begins so: --only primary,redis-flush
   --figures     instead of those, the longer rows that have figures to reach, about 30 minutes
+  --share N     so many percent of what the figures ask for, to try them (default 100)
   --rounds N    goes through them so many times (default 1)
   --list        prints all rows as a table and does nothing
   --users N     customers, each on two devices (default 12); owners and readers come on top
@@ -33,7 +36,12 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' | 'li
   if (values.help) return 'help'
   if (values.list) return values.figures ? 'list figures' : 'list'
   const problems: string[] = []
-  const count = (name: 'users' | 'seed' | 'patience' | 'rounds', preset: number, least: number, most: number) => {
+  const count = (
+    name: 'users' | 'seed' | 'patience' | 'rounds' | 'share',
+    preset: number,
+    least: number,
+    most: number,
+  ) => {
     const text = values[name]
     if (text === undefined) return preset
     if (!/^\d{1,10}$/.test(text) || Number(text) > most || Number(text) < least) {
@@ -52,6 +60,7 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' | 'li
     users: count('users', 12, 1, 200),
     seed: count('seed', Math.floor(Math.random() * 2 ** 31), 0, 2 ** 32 - 1),
     patience: count('patience', 1, 1, 100),
+    share: count('share', 100, 1, 100) / 100,
     // Now: whoever speaks to the launcher moves into the data directory.
     json: values.json === undefined ? undefined : fromHere(values.json),
   }
@@ -75,6 +84,7 @@ function parse(args: string[]) {
         only: text,
         rounds: text,
         figures: flag,
+        share: text,
         list: flag,
         users: text,
         seed: text,

@@ -19,6 +19,8 @@ export interface Seen {
   /** By kind, over the whole run: some violations come to light in the end only. */
   violated: Verdict['violated']
   patience: number
+  /** How much of them is to be reached. */
+  share: number
 }
 
 /** A read that took longer was slow. */

@@ -16,6 +16,8 @@ export interface Scene extends Base {
   ownPairs: () => number
   /** How many times longer everything may take. */
   patience: number
+  /** How much of its figures a row is to reach: 1 for all. */
+  share: number
 }
 
 /** What people do meanwhile: as usual, more orders, or little, where the row itself is the load. */

@@ -153,7 +153,7 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
       }
       const result = await inflictOne(
         row,
-        { stack, set, attacker, chance: rowChance, hold, patience: options.patience },
+        { stack, set, attacker, chance: rowChance, hold, patience: options.patience, share: options.share },
         { judge, watch, recorder, clock },
       )
       results.push(result)
@@ -173,7 +173,7 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     }
     const verdict = judge.finish()
     for (const result of results) result.violations = Math.max(result.violations, violationsOf(result.row, verdict))
-    for (const result of results) result.figures = figuresOf(result, verdict.violated, options.patience)
+    for (const result of results) result.figures = figuresOf(result, verdict.violated, options)
     const whole = results.some(({ row }) => row.figures) ? wholeRun(results, verdict, options.patience) : []
     const load: [number, number] = [loadBefore, loadavg()[0] ?? 0]
     return { seed: options.seed, elapsedMs, load, results, whole, verdict, acknowledged: acknowledged.size, troubles }
@@ -195,9 +195,9 @@ function violationsOf({ name }: Row, { violations }: Verdict): number {
 function figuresOf(
   { row, sight, counted, ownPairs }: Pick<RowResult, 'row' | 'sight' | 'counted' | 'ownPairs'>,
   violated: Verdict['violated'],
-  patience: number,
+  { patience, share }: Pick<ChaosOptions, 'patience' | 'share'>,
 ): Figure[] {
-  return row.figures?.({ sight, ownPairs, violated, patience, counted: (what) => counted.get(what) ?? 0 }) ?? []
+  return row.figures?.({ sight, ownPairs, violated, patience, share, counted: (what) => counted.get(what) ?? 0 }) ?? []
 }
 
 function patiently(row: Row, times: number): Row {
@@ -258,5 +258,5 @@ async function inflictOne(
   watch.close(performance.now())
   const violations = judge.violated - violatedBefore
   const found = { row, target, sight, faultMs, recoverMs, violations, wrong, counted, ownPairs: ownPairs() }
-  return { ...found, figures: figuresOf(found, judge.violatedByKind, scene.patience) }
+  return { ...found, figures: figuresOf(found, judge.violatedByKind, scene) }
 }

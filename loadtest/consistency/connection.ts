@@ -61,8 +61,8 @@ export class HttpConnection {
             ...(text === undefined
               ? {}
               : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
-            ...headers,
             ...(this.#cookie === undefined ? {} : { cookie: this.#cookie }),
+            ...headers,
           },
           timeout: patienceMs,
         },

@@ -19,12 +19,16 @@ const minute = 60_000
 const tellEveryMs = 20_000
 const launcherStarts = 'the launcher starts it again'
 
-const rounds = { least: 20, requests: 100_000, posts: 30_000, mostMs: 7 * minute }
-const kills = { least: 30, freezes: 10, mostMs: 5 * minute }
-const primaries = { least: 20, writes: 50_000, mostMs: 8 * minute }
-const own = { pairs: 200_000, mostMs: 6 * minute }
-const keys = { total: 10_000, tries: 5, atOnce: 5, asked: 1_000, mostMs: 6 * minute }
-const cases = { generated: 20_000, named: 500, atOnce: 8 }
+const rounds = { least: 20, requests: 100_000, posts: 30_000 }
+const kills = { least: 30, freezes: 10 }
+const primaries = { least: 20, writes: 50_000 }
+const own = { pairs: 200_000 }
+const keys = { total: 10_000, asked: 1_000, kills: 5 }
+const keyWidth = { keys: 5, tries: 5 }
+const cases = { generated: 20_000, named: 500 }
+const casesAtOnce = 8
+/** So long they go on at the most. */
+const minutes = { rolling: 7, kills: 5, primaries: 8, ownWrites: 6, keys: 6 }
 const hangMs = 500
 const redisGoneMs = 5_000
 
@@ -39,9 +43,14 @@ function teller(name: string): (state: () => string) => void {
 }
 
 /** Does something again and again while there is something missing, and time. */
-async function goOn(mostMs: number, isMissing: (times: number) => boolean, work: (time: number) => Promise<void>) {
-  const endsAt = performance.now() + mostMs
+async function goOn(mostMinutes: number, isMissing: (times: number) => boolean, work: (time: number) => Promise<void>) {
+  const endsAt = performance.now() + mostMinutes * minute
   for (let time = 0; isMissing(time) && performance.now() < endsAt && !interrupted.aborted; time++) await work(time)
+}
+
+/** What a row is to reach, or a part of it. */
+function partOf<Goal extends Record<string, number>>(goal: Goal, { share }: { share: number }): Goal {
+  return Object.fromEntries(Object.entries(goal).map(([name, number]) => [name, Math.ceil(number * share)])) as Goal
 }
 
 const atLeast = (name: string, value: number, least: number): Figure => ({ name, value, least })
@@ -62,21 +71,25 @@ const rolling: Row = {
   also: `${inWords(rounds.requests)} requests, ${inWords(rounds.posts)} of them orders; p99 250 ms; 0 doubled, nobody logged out`,
   limits: nothingNoticed,
   pace: 'orders',
-  figures: (seen) => [
-    atLeast('rounds', seen.counted('rounds'), rounds.least),
-    atLeast('requests', seen.sight.requests, rounds.requests),
-    atLeast('orders (POST)', seen.sight.orders, rounds.posts),
-    none('requests failed', seen.sight.failed),
-    none('people logged out', seen.violated.sessions),
-    ...usual(seen),
-  ],
+  figures: (seen) => {
+    const goal = partOf(rounds, seen)
+    return [
+      atLeast('rounds', seen.counted('rounds'), goal.least),
+      atLeast('requests', seen.sight.requests, goal.requests),
+      atLeast('orders (POST)', seen.sight.orders, goal.posts),
+      none('requests failed', seen.sight.failed),
+      none('people logged out', seen.violated.sessions),
+      ...usual(seen),
+    ]
+  },
   run: async (scene) => {
     const { sight } = scene
     const tell = teller('rolling')
+    const goal = partOf(rounds, scene)
     scene.begin('all')
     await goOn(
-      rounds.mostMs,
-      (times) => times < rounds.least || sight.requests < rounds.requests || sight.orders < rounds.posts,
+      minutes.rolling,
+      (times) => times < goal.least || sight.requests < goal.requests || sight.orders < goal.posts,
       async (time) => {
         await launcherDoes(scene, '/restart')
         scene.count('rounds')
@@ -93,21 +106,25 @@ const killing: Row = {
   also: '0 doubled',
   limits: nothingNoticed,
   pace: 'orders',
-  figures: (seen) => [
-    atLeast('kills', seen.counted('kills'), kills.least),
-    atLeast('freezes', seen.counted('freezes'), kills.freezes),
-    { name: 'requests', value: seen.sight.requests },
-    none('requests failed on kills', seen.counted('failed on kills')),
-    none('requests failed', seen.sight.failed),
-    ...usual(seen),
-  ],
+  figures: (seen) => {
+    const goal = partOf(kills, seen)
+    return [
+      atLeast('kills', seen.counted('kills'), goal.least),
+      atLeast('freezes', seen.counted('freezes'), goal.freezes),
+      { name: 'requests', value: seen.sight.requests },
+      none('requests failed on kills', seen.counted('failed on kills')),
+      none('requests failed', seen.sight.failed),
+      ...usual(seen),
+    ]
+  },
   run: async (scene) => {
     const { sight, chance } = scene
     const tell = teller('kills')
-    const isFreeze = chance.shuffled(Array.from({ length: kills.least + kills.freezes }, (_, at) => at < kills.freezes))
+    const goal = partOf(kills, scene)
+    const isFreeze = chance.shuffled(Array.from({ length: goal.least + goal.freezes }, (_, at) => at < goal.freezes))
     const long = isFreeze.indexOf(true)
     await goOn(
-      kills.mostMs,
+      minutes.kills,
       (times) => times < isFreeze.length,
       async (time) => {
         const failedBefore = sight.failed
@@ -140,22 +157,26 @@ const primariesRow: Row = {
   also: `${inWords(primaries.writes)} acknowledged writes, 0 lost, 0 doubled`,
   limits: election,
   pace: 'orders',
-  figures: (seen) => [
-    atLeast('faults', seen.counted('faults'), primaries.least),
-    atLeast('acknowledged writes', seen.sight.acknowledged, primaries.writes),
-    none('acknowledged writes lost', seen.violated.lost),
-    none('orders doubled', seen.violated.doubled),
-    {
-      ...{ name: 'longest gap between writes', value: seen.sight.longestGapMs.writes },
-      ...{ most: 5_000 * seen.patience, unit: 'ms' },
-    },
-  ],
+  figures: (seen) => {
+    const goal = partOf(primaries, seen)
+    return [
+      atLeast('faults', seen.counted('faults'), goal.least),
+      atLeast('acknowledged writes', seen.sight.acknowledged, goal.writes),
+      none('acknowledged writes lost', seen.violated.lost),
+      none('orders doubled', seen.violated.doubled),
+      {
+        ...{ name: 'longest gap between writes', value: seen.sight.longestGapMs.writes },
+        ...{ most: 5_000 * seen.patience, unit: 'ms' },
+      },
+    ]
+  },
   run: async (scene) => {
     const { sight, stack, set } = scene
     const tell = teller('primaries')
+    const goal = partOf(primaries, scene)
     await goOn(
-      primaries.mostMs,
-      (times) => times < primaries.least || sight.acknowledged < primaries.writes,
+      minutes.primaries,
+      (times) => times < goal.least || sight.acknowledged < goal.writes,
       async (time) => {
         await untilHealthy(stack, set)
         await primaryFaults[time % primaryFaults.length]?.(scene)
@@ -212,20 +233,24 @@ const ownWrites: Row = {
   also: `${inWords(own.pairs)} own-write pairs, 0 stale; 99.9 % of the reads within ${quickReadMs} ms`,
   limits: nothingNoticed,
   pace: 'orders',
-  figures: (seen) => [
-    atLeast('own-write pairs', seen.ownPairs, own.pairs),
-    none('stale own writes', seen.violated['own-writes']),
-    { name: 'faults', value: seen.counted('faults') },
-    {
-      ...{ name: `reads within ${quickReadMs} ms`, value: quickShare([seen.sight], seen.patience) },
-      ...{ least: 99.9, unit: '%' },
-    },
-  ],
+  figures: (seen) => {
+    const goal = partOf(own, seen)
+    return [
+      atLeast('own-write pairs', seen.ownPairs, goal.pairs),
+      none('stale own writes', seen.violated['own-writes']),
+      { name: 'faults', value: seen.counted('faults') },
+      {
+        ...{ name: `reads within ${quickReadMs} ms`, value: quickShare([seen.sight], seen.patience) },
+        ...{ least: 99.9, unit: '%' },
+      },
+    ]
+  },
   run: async (scene) => {
     const tell = teller('own-writes')
+    const goal = partOf(own, scene)
     await goOn(
-      own.mostMs,
-      (times) => times < staleFaults.length || scene.ownPairs() < own.pairs,
+      minutes.ownWrites,
+      (times) => times < staleFaults.length || scene.ownPairs() < goal.pairs,
       async (time) => {
         await staleFaults[time % staleFaults.length]?.(scene)
         scene.count('faults')
@@ -273,28 +298,32 @@ class KeyUser {
 
 const keysRow: Row = {
   name: 'keys',
-  fault: `${inWords(keys.total)} Idempotency-Keys, ${keys.tries} tries of each at once, while replicas are killed and, half way, Redis is flushed`,
+  fault: `${inWords(keys.total)} Idempotency-Keys, ${keyWidth.tries} tries of each at once, while replicas are killed and, half way, Redis is flushed`,
   undo: `${launcherStarts}; the user logs in again`,
   also: `${inWords(keys.total)} orders in MongoDB, one body for all tries of a key, and for one more in the end`,
   limits: { ...nothingNoticed, readGapMs: 3_000, writeGapMs: 3_000, recoverMs: 5_000 },
   endsSessions: true,
   pace: 'little',
-  figures: ({ counted }) => [
-    { ...atLeast('orders in MongoDB', counted('orders'), keys.total), most: keys.total },
-    { ...atLeast('keys in MongoDB', counted('keys'), keys.total), most: keys.total },
-    atLeast('tries answered', counted('tries'), keys.total * keys.tries),
-    atLeast('keys tried again in the end', counted('again'), keys.asked),
-    none('keys with more than one body', counted('different')),
-    atLeast('replicas killed', counted('kills'), 5),
-    atLeast('flushes of Redis', counted('flushes'), 1),
-  ],
+  figures: ({ counted, share }) => {
+    const goal = partOf(keys, { share })
+    return [
+      { ...atLeast('orders in MongoDB', counted('orders'), goal.total), most: goal.total },
+      { ...atLeast('keys in MongoDB', counted('keys'), goal.total), most: goal.total },
+      atLeast('tries answered', counted('tries'), goal.total * keyWidth.tries),
+      atLeast('keys tried again in the end', counted('again'), goal.asked),
+      none('keys with more than one body', counted('different')),
+      atLeast('replicas killed', counted('kills'), goal.kills),
+      atLeast('flushes of Redis', counted('flushes'), 1),
+    ]
+  },
   run: async (scene) => {
     const { attacker, stack, set, chance, count, wrong } = scene
     const tell = teller('keys')
+    const goal = partOf(keys, scene)
     const run = randomBytes(4).toString('hex')
     const user = new KeyUser(attacker)
     const bodies: (string | undefined)[] = []
-    const endsAt = performance.now() + keys.mostMs
+    const endsAt = performance.now() + minutes.keys * minute
     scene.begin('replicas redis')
     let isOver = false
     let isFlushed = false
@@ -306,17 +335,17 @@ const keysRow: Row = {
         count('kills')
       }
     })().catch((error: Error) => wrong(error.message))
-    const connections = Array.from({ length: keys.atOnce }, () =>
-      Array.from({ length: keys.tries }, () => new HttpConnection(stack.url)),
+    const connections = Array.from({ length: keyWidth.keys }, () =>
+      Array.from({ length: keyWidth.tries }, () => new HttpConnection(stack.url)),
     )
     const keyOf = (index: number) => `${run}-${index}`
     let next = 0
     try {
       await Promise.all(
         connections.map(async (five) => {
-          while (next < keys.total && performance.now() < endsAt && !interrupted.aborted) {
+          while (next < goal.total && performance.now() < endsAt && !interrupted.aborted) {
             const index = next++
-            if (index >= keys.total / 2 && !isFlushed) {
+            if (index >= goal.total / 2 && !isFlushed) {
               isFlushed = true
               await flush(scene)
               count('flushes')
@@ -329,7 +358,7 @@ const keysRow: Row = {
           }
         }),
       )
-      const some = chance.shuffled([...bodies.keys()]).slice(0, keys.asked)
+      const some = chance.shuffled([...bodies.keys()]).slice(0, goal.asked)
       await inParallel(some.length, connections.length, async (at) => {
         const index = some[at] as number
         const [connection] = connections[at % connections.length] as [HttpConnection]
@@ -459,24 +488,29 @@ const hostileCases: Row = {
   also: `${inWords(cases.named)} known attacks; 0 × 5xx, 0 accepted`,
   limits: nothingNoticed,
   pace: 'little',
-  figures: ({ counted }) => [
-    atLeast('known attacks', counted('known'), cases.named),
-    atLeast('generated requests', counted('generated'), cases.generated),
-    { name: 'of them must be refused', value: counted('must be refused') },
-    none('accepted', counted('accepted')),
-    none('refused otherwise', counted('otherwise')),
-    none('answers 5xx', counted('5xx')),
-    none('no answer', counted('silent')),
-  ],
+  figures: ({ counted, share }) => {
+    const goal = partOf(cases, { share })
+    return [
+      atLeast('known attacks', counted('known'), goal.named),
+      atLeast('generated requests', counted('generated'), goal.generated),
+      { name: 'of them must be refused', value: counted('must be refused') },
+      none('accepted', counted('accepted')),
+      none('refused otherwise', counted('otherwise')),
+      none('answers 5xx', counted('5xx')),
+      none('no answer', counted('silent')),
+    ]
+  },
   run: async (scene) => {
     const { attacker, stack, chance, count, wrong } = scene
     // Nobody's account is locked by what is tried here, and none is made.
     const { target, routes } = await targetOf(scene, 'nobody@checker.example', attacker.account.email)
-    const known = namedAttacks(routes, target)
+    const all = namedAttacks(routes, target)
     const tell = teller('hostile-cases')
+    const goal = partOf(cases, scene)
+    const known = chance.shuffled(all).slice(0, Math.ceil(all.length * scene.share))
     scene.begin('replicas')
-    const idle = Array.from({ length: cases.atOnce }, () => new HttpConnection(stack.url))
-    const all = [...idle]
+    const idle = Array.from({ length: casesAtOnce }, () => new HttpConnection(stack.url))
+    const connections = [...idle]
     const attempt = async ({ name, question, refusals }: Attack) => {
       const connection = idle.pop() as HttpConnection
       const { status, failure } = await connection.ask(question as Question)
@@ -491,9 +525,9 @@ const hostileCases: Row = {
       else if (refusals !== undefined && !refusals.includes(status)) note('otherwise')
     }
     try {
-      await inParallel(known.length, cases.atOnce, (index) => attempt(known[index] as Attack))
+      await inParallel(known.length, casesAtOnce, (index) => attempt(known[index] as Attack))
       count('known', new Set(known.map(({ name }) => name)).size)
-      await inParallel(cases.generated, cases.atOnce, async (index) => {
+      await inParallel(goal.generated, casesAtOnce, async (index) => {
         if (interrupted.aborted) return
         const attack = generatedAttack(routes, target, chance)
         await attempt(attack)
@@ -502,7 +536,7 @@ const hostileCases: Row = {
         tell(() => `${inWords(index + 1)} generated requests`)
       })
     } finally {
-      for (const connection of all) connection.close()
+      for (const connection of connections) connection.close()
     }
     // What was tried has ended no session.
     if ((await attacker.get('/api/users/me')).status !== 200) wrong('the session has ended')
