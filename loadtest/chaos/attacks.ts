@@ -49,7 +49,8 @@ export const idFor = ({ path }: Route, { things, orderId }: Target): string =>
 export function goodQuestion(route: Route, target: Target): Question {
   const body = goodBody(route, target.things)
   return {
-    ...{ method: route.method, path: urlOf(route, idFor(route, target)), headers: { cookie: target.cookie } },
+    ...{ method: route.method, path: urlOf(route, idFor(route, target)) },
+    headers: target.cookie === '' ? {} : { cookie: target.cookie },
     ...(body === undefined ? {} : { body }),
   }
 }

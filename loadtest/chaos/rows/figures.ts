@@ -6,7 +6,7 @@ import { aReplica, blink, freezeWhile, kill, lockWhile, somebody, until } from '
 import { untilHealthy } from '../../consistency/settle.ts'
 import { interrupted, say } from '../../program.ts'
 import { count as inWords } from '../../table.ts'
-import { type Attacker, inParallel } from '../attacker.ts'
+import { Attacker, inParallel } from '../attacker.ts'
 import { type Attack, generatedAttack, goodQuestion, namedAttacks, type Target } from '../attacks.ts'
 import { type PathsDocument, type Route, routesOf } from '../document.ts'
 import { type Figure, quickReadMs, quickShare, type Seen } from '../figures.ts'
@@ -425,12 +425,14 @@ const redisRoutes: Row = {
   ],
   run: async (scene) => {
     const { attacker, stack, count, wrong, patience } = scene
-    const { email } = attacker.account
-    const { target, routes } = await targetOf(scene, email, email)
+    const { email: known } = attacker.account
+    const { target, routes } = await targetOf(scene, known, known)
     count('routes', routes.length)
     const tell = teller('redis-routes')
     for (const [fault, inflict] of Object.entries(redisFaults)) {
       if (interrupted.aborted) return
+      // Log-ins are limited by account, and end the session that they come with.
+      const { email } = (await Attacker.arrive(stack.url, attacker.place)).account
       const asked = new Set<string>()
       let isOver = false
       let requests = 0
@@ -441,20 +443,15 @@ const redisRoutes: Row = {
         })
       await scene.hold(300)
       const ask = async (route: Route) => {
-        const question = goodQuestion(route, target)
         const newEmail = `${randomBytes(6).toString('hex')}@checker.example`
-        const body =
-          route.name === 'POST /api/users' ? { ...(question.body as object), email: newEmail } : question.body
-        // Another session than that which everything else is asked with.
-        const cookie = route.name === 'DELETE /api/sessions/current' ? 'sid=ended' : attacker.cookie
-        const isPublicRead = route.method === 'GET' && route.operation.security === undefined
+        const isPublic = route.operation.security === undefined
+        // Its own session is what a log-out would end.
+        const cookie = isPublic ? '' : route.name === 'DELETE /api/sessions/current' ? 'sid=ended' : attacker.cookie
+        const things = { ...target.things, email, newEmail }
+        const question = goodQuestion(route, { ...target, things, cookie })
+        const isPublicRead = isPublic && route.method === 'GET'
         const startedAt = performance.now()
-        const answer = await attacker.ask(
-          { ...question, ...(body === undefined ? {} : { body }) },
-          {
-            cookie: isPublicRead ? '' : cookie,
-          },
-        )
+        const answer = await attacker.ask(question, { cookie })
         const timeMs = performance.now() - startedAt
         const { status, headers } = answer
         const what = `${fault}: ${route.name} ${status} after ${timeMs.toFixed(0)} ms`
