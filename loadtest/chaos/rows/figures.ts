@@ -265,7 +265,7 @@ const ownWrites: Row = {
 class KeyUser {
   readonly #attacker: Attacker
   #renewal: Promise<void> | undefined
-  renewals = 0
+  refusals = 0
 
   constructor(attacker: Attacker) {
     this.#attacker = attacker
@@ -288,7 +288,7 @@ class KeyUser {
 
   #renew(cookie: string): Promise<void> {
     if (cookie !== this.#attacker.cookie) return Promise.resolve()
-    this.renewals++
+    this.refusals++
     this.#renewal ??= this.#attacker.renew().finally(() => {
       this.#renewal = undefined
     })
@@ -354,7 +354,7 @@ const keysRow: Row = {
             count('tries', answers.filter((answer) => answer !== undefined).length)
             bodies[index] = answers[0]
             if (new Set(answers).size > 1) count('different')
-            tell(() => `${inWords(index + 1)} keys, ${user.renewals} times logged in again`)
+            tell(() => `${inWords(index + 1)} keys, ${user.refusals} tries refused for want of a session`)
           }
         }),
       )
