@@ -15,6 +15,12 @@ export class Spread {
     this.max = Math.max(this.max, timeMs)
   }
 
+  /** How many were no longer than this. */
+  within(timeMs: number): number {
+    const last = Math.floor(Math.log(Math.max(timeMs, leastMs) / leastMs) / step)
+    return this.#counts.slice(0, last + 1).reduce((sum, each) => sum + (each ?? 0), 0)
+  }
+
   /** The time that this share of all were within, from 0 to 1; undefined when there are none. */
   quantile(share: number): number | undefined {
     if (this.count === 0) return undefined

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { Failure } from '../../infra/failure.ts'
 import { fromHere } from '../program.ts'
 import type { Row } from './row.ts'
-import { rows } from './rows.ts'
+import { longRows, rows } from './rows.ts'
 
 export interface ChaosOptions {
   /** In order, each as often as it is to be done. */
@@ -11,12 +11,16 @@ export interface ChaosOptions {
   seed: number
   /** Limits of time are this many times longer. */
   patience: number
+  /** How much of the figures has to be reached: 1 for all. */
+  share: number
   json: string | undefined
 }
 
 export const usage = `Usage: npm run chaos -- [options]
 
   --only LIST   these rows, or all whose name begins so: --only primary,redis-flush
+  --figures     instead of those, the longer rows that have figures to reach, about 30 minutes
+  --share N     so many percent of what the figures ask for, to try them (default 100)
   --rounds N    goes through them so many times (default 1)
   --list        prints all rows as a table and does nothing
   --users N     customers, each on two devices (default 12); owners and readers come on top
@@ -24,15 +28,20 @@ export const usage = `Usage: npm run chaos -- [options]
   --seed N      repeats the choices of an earlier run (default random)
   --json FILE   writes the result for machines
 
-Exit status: 0 every row holds, 1 one does not, 2 it could not be checked.`
+Exit status: 0 every row holds and every figure is reached, 1 one does not, 2 it could not be checked.`
 
 /** @throws Failure with exit code 2 that names everything that is wrong with the arguments */
-export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
+export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' | 'list figures' {
   const values = parse(args)
   if (values.help) return 'help'
-  if (values.list) return 'list'
+  if (values.list) return values.figures ? 'list figures' : 'list'
   const problems: string[] = []
-  const count = (name: 'users' | 'seed' | 'patience' | 'rounds', preset: number, least: number, most: number) => {
+  const count = (
+    name: 'users' | 'seed' | 'patience' | 'rounds' | 'share',
+    preset: number,
+    least: number,
+    most: number,
+  ) => {
     const text = values[name]
     if (text === undefined) return preset
     if (!/^\d{1,10}$/.test(text) || Number(text) > most || Number(text) < least) {
@@ -40,16 +49,18 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
     }
     return Number(text)
   }
+  const all = values.figures ? longRows : rows
   const names = values.only?.split(',')
   for (const name of names ?? []) {
-    if (!rows.some((row) => isMeant(row, name))) problems.push(`--only ${name}: there is no such row`)
+    if (!all.some((row) => isMeant(all, row, name))) problems.push(`--only ${name}: there is no such row`)
   }
-  const meant = names === undefined ? rows : rows.filter((row) => names.some((name) => isMeant(row, name)))
+  const meant = names === undefined ? all : all.filter((row) => names.some((name) => isMeant(all, row, name)))
   const options: ChaosOptions = {
     rows: Array.from({ length: count('rounds', 1, 1, 1_000) }, () => meant).flat(),
     users: count('users', 12, 1, 200),
     seed: count('seed', Math.floor(Math.random() * 2 ** 31), 0, 2 ** 32 - 1),
     patience: count('patience', 1, 1, 100),
+    share: count('share', 100, 1, 100) / 100,
     // Now: whoever speaks to the launcher moves into the data directory.
     json: values.json === undefined ? undefined : fromHere(values.json),
   }
@@ -58,8 +69,8 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' {
 }
 
 /** A row by its name, or several by how their names begin. */
-function isMeant(row: Row, name: string): boolean {
-  if (rows.some((other) => other.name === name)) return row.name === name
+function isMeant(all: readonly Row[], row: Row, name: string): boolean {
+  if (all.some((other) => other.name === name)) return row.name === name
   return name !== '' && row.name.startsWith(`${name}-`)
 }
 
@@ -72,6 +83,8 @@ function parse(args: string[]) {
       options: {
         only: text,
         rounds: text,
+        figures: flag,
+        share: text,
         list: flag,
         users: text,
         seed: text,

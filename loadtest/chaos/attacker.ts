@@ -22,14 +22,14 @@ export class Attacker {
   readonly url: string
   readonly port: number
   readonly account: { id: string; email: string; password: string }
-  readonly cookie: string
+  #cookie: string
   readonly place: Place
 
   private constructor(url: string, account: Attacker['account'], cookie: string, place: Place) {
     this.url = url
     this.port = Number(new URL(url).port)
     this.account = account
-    this.cookie = cookie
+    this.#cookie = cookie
     this.place = place
   }
 
@@ -42,6 +42,10 @@ export class Attacker {
       throw new Failure(`The attacker could not sign up: ${answer.status}.`, 2)
     }
     return new Attacker(url, { id: (answer.body as { id: string }).id, email, password }, cookie, place)
+  }
+
+  get cookie(): string {
+    return this.#cookie
   }
 
   /** One question on a connection of its own; with the session unless another cookie is given, or none. */
@@ -64,6 +68,12 @@ export class Attacker {
     const { email, password } = this.account
     const { answer, cookie = '' } = await begin(this.url, '/api/sessions', { email, password })
     return { status: answer.status, cookie }
+  }
+
+  /** Goes on with another session, where the first one has ended. */
+  async renew(): Promise<void> {
+    const { status, cookie } = await this.logIn()
+    if (status === 201) this.#cookie = cookie
   }
 
   order(key: string, more: Record<string, unknown> = {}): Question {

@@ -1,6 +1,7 @@
 import type { Verdict } from '../consistency/findings.ts'
 import { describeCall, describeVerdict } from '../consistency/verdict-text.ts'
 import { count, milliseconds as ms, table } from '../table.ts'
+import { describeFigures, type Figure, isReached, textOf } from './figures.ts'
 import type { Row } from './row.ts'
 import { kindOf, type RowSight, whoAsked } from './watch.ts'
 
@@ -16,6 +17,10 @@ export interface RowResult {
   violations: number
   /** What was not as it must be, besides the limits. */
   wrong: string[]
+  /** What the row has counted, and how often the judge has held an answer against what its reader had written. */
+  counted: ReadonlyMap<string, number>
+  ownPairs: number
+  figures: Figure[]
 }
 
 export interface ChaosResult {
@@ -24,6 +29,8 @@ export interface ChaosResult {
   /** Of the machine, averaged over a minute, at the beginning and in the end. */
   load: [number, number]
   results: RowResult[]
+  /** What all rows together have to reach. */
+  whole: Figure[]
   verdict: Verdict
   /** Orders that were acknowledged, each once. */
   acknowledged: number
@@ -69,7 +76,8 @@ export function describeProgress(result: RowResult, number: number, total: numbe
   const gaps = `gaps ${ms(sight.longestGapMs.reads)} and ${ms(sight.longestGapMs.writes)} ms`
   const facts = `${seconds} s, ${count(sight.requests)} requests, ${count(sight.failed)} failed, ${gaps}, normal after ${ms(recoverMs)} ms`
   const outcome = found.length === 0 ? 'holds' : `DOES NOT HOLD: ${found.join('; ')}`
-  return `${String(number).padStart(3)}/${total} ${row.name} (${target}): ${facts}: ${outcome}`
+  const figures = result.figures.map((figure) => `\n      ${figure.name}: ${textOf(figure)}`).join('')
+  return `${String(number).padStart(3)}/${total} ${row.name} (${target}): ${facts}: ${outcome}${figures}`
 }
 
 /** The whole result as text. */
@@ -79,6 +87,10 @@ export function describeChaos(result: ChaosResult): string {
     describeRows(results),
     ...describeFailing(results),
     describeWriteGaps(results),
+    describeFigures([
+      ...results.map(({ row, figures }) => ({ name: row.name, figures })),
+      { name: 'the whole run', figures: result.whole },
+    ]),
     describeVerdict(verdict),
     describeTotals(result),
     ...troubles.map((trouble) => `trouble: ${trouble}`),
@@ -152,7 +164,7 @@ function describeFailing(results: readonly RowResult[]): string[] {
 /** The distribution of gaps between writes while primaries went. */
 function describeWriteGaps(results: readonly RowResult[]): string {
   const gaps = results
-    .filter(({ row }) => /^(primary|two|three)-/.test(row.name))
+    .filter(({ row }) => /^(primary|primaries|two|three)(-|$)/.test(row.name))
     .flatMap(({ sight }) => sight.writeGapsMs)
     .sort((a, b) => a - b)
   if (gaps.length === 0) return ''
@@ -174,22 +186,37 @@ function describeTotals({ results, elapsedMs, verdict, acknowledged, load, seed 
   ].join('\n')
 }
 
-function describeOutcome({ results, verdict }: ChaosResult): string {
+function describeOutcome(result: ChaosResult): string {
+  const { results, verdict } = result
+  const missed = figuresOf(result).filter((figure) => !isReached(figure)).length
   const failing = results.filter((result) => faultsOf(result).length > 0).map(({ row }) => row.name)
   const violated = Object.values(verdict.violated).reduce((sum, each) => sum + each, 0)
-  if (failing.length === 0 && violated === 0) return `All ${results.length} rows hold.`
-  return `${results.length - failing.length} of ${results.length} rows hold, ${count(violated)} violations. Not: ${failing.join(' ')}`
+  const figures =
+    figuresOf(result).length === 0
+      ? ''
+      : missed === 0
+        ? ' All figures are reached.'
+        : ` ${count(missed)} figures are not reached.`
+  if (failing.length === 0 && violated === 0) return `All ${results.length} rows hold.${figures}`
+  return `${results.length - failing.length} of ${results.length} rows hold, ${count(violated)} violations. Not: ${failing.join(' ')}${figures}`
 }
 
-/** Whether everything held. */
-export function holds({ results, verdict, troubles }: ChaosResult): boolean {
+function figuresOf({ results, whole }: ChaosResult): Figure[] {
+  return [...results.flatMap(({ figures }) => figures), ...whole]
+}
+
+/** Whether everything held, and was reached. */
+export function holds(result: ChaosResult): boolean {
+  const { results, verdict, troubles } = result
   const violated = Object.values(verdict.violated).reduce((sum, each) => sum + each, 0)
-  return violated === 0 && troubles.length === 0 && results.every((result) => faultsOf(result).length === 0)
+  const isAllReached = figuresOf(result).every(isReached)
+  const isQuiet = violated === 0 && troubles.length === 0
+  return isQuiet && isAllReached && results.every((each) => faultsOf(each).length === 0)
 }
 
 /** The same for machines; times in milliseconds. */
 export function chaosAsJson(result: ChaosResult): string {
-  const { results, verdict, ...rest } = result
+  const { results, verdict, whole, ...rest } = result
   const rows = results.map((each) => {
     const { row, target, sight, faultMs, recoverMs, violations } = each
     const failures = Object.fromEntries([...sight.failures].map(([who, kinds]) => [who, Object.fromEntries(kinds)]))
@@ -206,9 +233,21 @@ export function chaosAsJson(result: ChaosResult): string {
       ...{ readGapMs: sight.longestGapMs.reads, writeGapMs: sight.longestGapMs.writes, writeGapsMs: sight.writeGapsMs },
       ...{ readP99Ms: sight.latency.reads.quantile(0.99), writeP99Ms: sight.latency.writes.quantile(0.99) },
       slowestMs: slowestOf(sight),
+      figures: each.figures.map((figure) => ({ ...figure, reached: isReached(figure) })),
       notHeld: faultsOf(each),
     }
   })
   const { checked, violated } = verdict
-  return JSON.stringify({ ...rest, holds: holds(result), checked, violated, rows }, null, 2)
+  return JSON.stringify(
+    {
+      ...rest,
+      holds: holds(result),
+      checked,
+      violated,
+      rows,
+      figures: whole.map((figure) => ({ ...figure, reached: isReached(figure) })),
+    },
+    null,
+    2,
+  )
 }

@@ -1,12 +1,27 @@
 import type { Scene as Base } from '../consistency/inflict.ts'
 import type { Attacker } from './attacker.ts'
+import type { Figure, Seen } from './figures.ts'
+import type { RowSight } from './watch.ts'
 
 /** What a row may use. */
 export interface Scene extends Base {
   attacker: Attacker
   /** Writes down that something was not as it must be, besides what the limits say. */
   wrong: (what: string) => void
+  /** Counts what no limit and no watch counts. */
+  count: (what: string, times?: number) => void
+  /** What has been seen of this row so far. */
+  sight: RowSight
+  /** How often something read was held against what its reader had written, so far in this row. */
+  ownPairs: () => number
+  /** How many times longer everything may take. */
+  patience: number
+  /** How much of its figures a row is to reach: 1 for all. */
+  share: number
 }
+
+/** What people do meanwhile: as usual, more orders, or little, where the row itself is the load. */
+export type Pace = 'usual' | 'orders' | 'little'
 
 /** Who asks: people without account, people who read, who write, and who log in or look after their sessions. */
 export type Who = 'public' | 'reads' | 'writes' | 'sessions'
@@ -34,6 +49,9 @@ export interface Row {
   limits: Limits
   /** Sessions end by it, which the judge has to know. */
   endsSessions?: boolean
+  pace?: Pace
+  /** What it has to reach, where that takes more than that its limits hold. */
+  figures?: (seen: Seen) => Figure[]
   run: (scene: Scene) => Promise<void>
 }
 

@@ -21,10 +21,11 @@ import { interrupted, runProgram, say } from '../program.ts'
 import { Stack, startStack } from '../stack.ts'
 import { type ChaosOptions, parseChaos, usage } from './arguments.ts'
 import { Attacker, hasManyAddresses } from './attacker.ts'
+import { type Figure, wholeRun } from './figures.ts'
 import { type ChaosResult, chaosAsJson, describeChaos, describeProgress, holds, type RowResult } from './report.ts'
-import type { Row } from './row.ts'
+import type { Pace, Row } from './row.ts'
 import { loginLimit } from './rows/hostile.ts'
-import { rowsAsTable } from './rows.ts'
+import { longRows, rows, rowsAsTable } from './rows.ts'
 import { mongodWithFailPoints } from './test-commands.ts'
 import { Watch } from './watch.ts'
 
@@ -37,8 +38,15 @@ const patienceMs = 60_000
 const restMs = 3_000
 
 /** About every fifth request is an order. */
-const customerWeights = {
+const usual = {
   ...{ place: 44, cancel: 5, list: 16, get: 16, restaurant: 4, search: 2, sessions: 2, revoke: 0.12 },
+}
+
+const paces: Record<Pace, { slowness: number; customerWeights: typeof usual }> = {
+  usual: { slowness: 1, customerWeights: usual },
+  // Every third request is an order.
+  orders: { slowness: 1, customerWeights: { ...usual, place: 120, cancel: 10 } },
+  little: { slowness: 10, customerWeights: usual },
 }
 
 await runProgram(main)
@@ -46,8 +54,8 @@ await runProgram(main)
 /** Returns the exit status. */
 async function main(): Promise<number> {
   const options = parseChaos(process.argv.slice(2))
-  if (options === 'help' || options === 'list') {
-    say(options === 'help' ? usage : rowsAsTable())
+  if (typeof options === 'string') {
+    say(options === 'help' ? usage : rowsAsTable(options === 'list' ? rows : longRows))
     return 0
   }
   const { stack, tidy } = await start(options)
@@ -121,11 +129,13 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     say(`${options.users} customers and ${people.owners.length} owners are there; seed ${options.seed}`)
     const startedAt = performance.now()
     const loadBefore = loadavg()[0] ?? 0
+    let pace = paces.usual
     const lives = live(people, {
       chance: chance.split(),
       closing: closing.signal,
       closed: closed.signal,
-      customerWeights,
+      customerWeights: () => pace.customerWeights,
+      slowness: () => pace.slowness,
     })
     const hold = async (timeMs: number) =>
       void (await sleep(timeMs, undefined, { signal: interrupted }).catch(() => {}))
@@ -137,9 +147,13 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     for (const [index, row] of options.rows.map((each) => patiently(each, options.patience)).entries()) {
       if (interrupted.aborted) break
       const rowChance = new Chance(options.seed + index)
+      if (pace !== paces[row.pace ?? 'usual']) {
+        pace = paces[row.pace ?? 'usual']
+        await hold(peaceMs)
+      }
       const result = await inflictOne(
         row,
-        { stack, set, attacker, chance: rowChance, hold },
+        { stack, set, attacker, chance: rowChance, hold, patience: options.patience, share: options.share },
         { judge, watch, recorder, clock },
       )
       results.push(result)
@@ -159,8 +173,10 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
     }
     const verdict = judge.finish()
     for (const result of results) result.violations = Math.max(result.violations, violationsOf(result.row, verdict))
+    for (const result of results) result.figures = figuresOf(result, verdict.violated, options)
+    const whole = results.some(({ row }) => row.figures) ? wholeRun(results, verdict, options.patience) : []
     const load: [number, number] = [loadBefore, loadavg()[0] ?? 0]
-    return { seed: options.seed, elapsedMs, load, results, verdict, acknowledged: acknowledged.size, troubles }
+    return { seed: options.seed, elapsedMs, load, results, whole, verdict, acknowledged: acknowledged.size, troubles }
   } finally {
     closing.abort()
     closed.abort()
@@ -173,6 +189,15 @@ async function inflict(stack: Stack, options: ChaosOptions): Promise<ChaosResult
 /** Some come to light in the end only; the call that went wrong says what was being done. */
 function violationsOf({ name }: Row, { violations }: Verdict): number {
   return violations.filter(({ calls }) => calls.at(-1)?.fault?.split(' ')[0] === name).length
+}
+
+/** As they look so far, or in the end. */
+function figuresOf(
+  { row, sight, counted, ownPairs }: Pick<RowResult, 'row' | 'sight' | 'counted' | 'ownPairs'>,
+  violated: Verdict['violated'],
+  { patience, share }: Pick<ChaosOptions, 'patience' | 'share'>,
+): Figure[] {
+  return row.figures?.({ sight, ownPairs, violated, patience, share, counted: (what) => counted.get(what) ?? 0 }) ?? []
 }
 
 function patiently(row: Row, times: number): Row {
@@ -192,11 +217,15 @@ interface Eyes {
 /** Inflicts one row, and waits until service is normal again, for a while in peace. */
 async function inflictOne(
   row: Row,
-  scene: Omit<Parameters<Row['run']>[0], 'begin' | 'wrong'>,
+  scene: Omit<Parameters<Row['run']>[0], 'begin' | 'wrong' | 'count' | 'sight' | 'ownPairs'>,
   { judge, watch, recorder, clock }: Eyes,
 ): Promise<RowResult> {
   const wrong: string[] = []
+  const counted = new Map<string, number>()
+  const count = (what: string, times = 1) => void counted.set(what, (counted.get(what) ?? 0) + times)
   const violatedBefore = judge.violated
+  const pairsBefore = judge.ownPairs
+  const ownPairs = () => judge.ownPairs - pairsBefore
   const openedAt = performance.now()
   const sight = watch.open(openedAt)
   let startedAt: number | undefined
@@ -207,7 +236,7 @@ async function inflictOne(
     clock.current = `${row.name} ${hit}`
   }
   try {
-    await row.run({ ...scene, begin, wrong: (what) => wrong.push(what) })
+    await row.run({ ...scene, begin, wrong: (what) => wrong.push(what), count, sight, ownPairs })
     if (startedAt === undefined) wrong.push('there was nothing to do it to')
   } catch (error) {
     wrong.push((error as Error).message)
@@ -227,5 +256,7 @@ async function inflictOne(
   }
   await scene.hold(peaceMs)
   watch.close(performance.now())
-  return { row, target, sight, faultMs, recoverMs, violations: judge.violated - violatedBefore, wrong }
+  const violations = judge.violated - violatedBefore
+  const found = { row, target, sight, faultMs, recoverMs, violations, wrong, counted, ownPairs: ownPairs() }
+  return { ...found, figures: figuresOf(found, judge.violatedByKind, scene) }
 }

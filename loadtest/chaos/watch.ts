@@ -23,6 +23,8 @@ interface Bucket {
 export class RowSight {
   requests = 0
   orders = 0
+  /** Writes that were, of orders and restaurants. */
+  acknowledged = 0
   /** By who asked, then by kind: `503 unavailable`. */
   readonly failures = new Map<Who, Map<string, number>>()
   readonly longestGapMs = { reads: 0, writes: 0 }
@@ -74,6 +76,7 @@ export class Watch {
     if (!sight) return
     sight.requests++
     if (call.op === 'place') sight.orders++
+    if (group === 'writes' && call.outcome === 'ok') sight.acknowledged++
     if (group !== 'sessions') sight.latency[group].add(call.end - call.start)
     if (failed) {
       const kinds = sight.failures.get(who) ?? new Map<string, number>()

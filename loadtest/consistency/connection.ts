@@ -4,6 +4,8 @@ export interface Question {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   path: string
   body?: unknown
+  /** Sent as it is, in place of a body. */
+  text?: string
   headers?: Record<string, string>
 }
 
@@ -13,6 +15,8 @@ export interface Answer {
   headers: Record<string, string | string[] | undefined>
   /** The JSON of the body; undefined when there is none. */
   body: unknown
+  /** The bytes of the body, as text. */
+  text: string
   /** Why there was no answer. */
   failure: string | null
 }
@@ -37,10 +41,15 @@ export class HttpConnection {
   }
 
   /** Never rejects: what becomes of a question is an answer, also when it is none. */
-  ask({ method, path, body, headers }: Question): Promise<Answer> {
-    const text = body === undefined ? undefined : JSON.stringify(body)
+  ask({
+    method,
+    path,
+    body,
+    headers,
+    text = body === undefined ? undefined : JSON.stringify(body),
+  }: Question): Promise<Answer> {
     return new Promise((resolve) => {
-      const fail = (failure: string) => resolve({ status: 0, headers: {}, body: undefined, failure })
+      const fail = (failure: string) => resolve({ status: 0, headers: {}, body: undefined, text: '', failure })
       const outgoing = request(
         {
           agent: this.#agent,
@@ -49,11 +58,11 @@ export class HttpConnection {
           path,
           headers: {
             host: this.#hostHeader,
-            ...headers,
-            ...(this.#cookie === undefined ? {} : { cookie: this.#cookie }),
             ...(text === undefined
               ? {}
               : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+            ...(this.#cookie === undefined ? {} : { cookie: this.#cookie }),
+            ...headers,
           },
           timeout: patienceMs,
         },
@@ -68,7 +77,8 @@ export class HttpConnection {
             this.#keepCookie(incoming.headers['set-cookie'])
             const { statusCode: status = 0, headers } = incoming
             try {
-              resolve({ status, headers, body: received === '' ? undefined : JSON.parse(received), failure: null })
+              const body = received === '' ? undefined : JSON.parse(received)
+              resolve({ status, headers, body, text: received, failure: null })
             } catch {
               fail('no JSON')
             }

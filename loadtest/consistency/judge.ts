@@ -46,6 +46,15 @@ export class Judge {
     return this.#findings.checked['own-writes'] + this.#findings.checked.monotonic
   }
 
+  /** Held against what the same user had written. */
+  get ownPairs(): number {
+    return this.#findings.checked['own-writes']
+  }
+
+  get violatedByKind(): Verdict['violated'] {
+    return this.#findings.violated
+  }
+
   get violated(): number {
     return kinds.reduce((sum, kind) => sum + this.#findings.violated[kind], 0)
   }

@@ -10,7 +10,9 @@ export interface Town {
   places: Place[]
   chance: Chance
   /** What customers do how often, where it is not the usual. */
-  customerWeights?: CustomerWeights
+  customerWeights?: () => CustomerWeights
+  /** How many times longer people think than usual. */
+  slowness?: () => number
   /** Aborted when no new work is to be begun. What is in doubt is still settled. */
   closing: AbortSignal
   /** Aborted when everybody has to drop everything. */
@@ -70,7 +72,10 @@ async function keepDoing(
 ) {
   while (!town.closing.aborted) {
     const call = await step()
-    await pause(town, call && isTrouble(call) ? town.chance.between(...backOffMs) : think(call))
+    await pause(
+      town,
+      call && isTrouble(call) ? town.chance.between(...backOffMs) : think(call) * (town.slowness?.() ?? 1),
+    )
   }
 }
 
@@ -98,12 +103,14 @@ async function logIn(town: Town, device: Device): Promise<void> {
 export function liveAsCustomer(town: Town, customer: Customer, device: Device, isWatcher: boolean): Promise<void> {
   const { chance } = town
   const { recent, devices } = customer
-  const usual = town.customerWeights ?? customerWeights
-  // A watcher never waits for a write, so that somebody reads while nobody can write.
-  const weights = isWatcher ? { ...usual, place: 0, cancel: 0, revoke: 0 } : usual
+  const weights = () => {
+    const usual = town.customerWeights?.() ?? customerWeights
+    // A watcher never waits for a write, so that somebody reads while nobody can write.
+    return isWatcher ? { ...usual, place: 0, cancel: 0, revoke: 0 } : usual
+  }
   const known = new Map<string, Shown>()
   return keepDoing(town, async () => {
-    switch (chance.weighted(weights)) {
+    switch (chance.weighted(weights())) {
       case 'place':
         return placeUntilKnown(town, customer, device, chance.pick(town.places))
       case 'cancel': {

@@ -102,8 +102,13 @@ export class ReplicaSet {
   }
 
   /** Switches a fail point of a member; only where it was started with `enableTestCommands`. */
-  async failPoint(name: string, mode: FailPointMode, data: Record<string, unknown> = {}): Promise<void> {
-    const command = { configureFailPoint: 'failCommand', mode, data }
+  async failPoint(
+    name: string,
+    mode: FailPointMode,
+    data: Record<string, unknown> = {},
+    point = 'failCommand',
+  ): Promise<void> {
+    const command = { configureFailPoint: point, mode, data }
     await within(answerMs, this.#admin(name).command(command))
   }
 

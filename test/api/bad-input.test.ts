@@ -3,6 +3,7 @@ import { orderModel } from '../../apps/data/orders.ts'
 import { encodeCursor } from '../../apps/data/page.ts'
 import { restaurantModel } from '../../apps/data/restaurants.ts'
 import { userModel } from '../../apps/data/users.ts'
+import { changed } from '../../loadtest/chaos/document.ts'
 import type { ProblemBody } from '../support/answers.ts'
 import {
   type Call,
@@ -66,14 +67,6 @@ function* placesIn(value: unknown, path: (string | number)[] = []): Generator<(s
   }
 }
 
-function replaced(body: Record<string, unknown>, path: (string | number)[], by: unknown) {
-  const copy = structuredClone(body)
-  let at: Record<string | number, unknown> = copy
-  for (const key of path.slice(0, -1)) at = at[key] as Record<string | number, unknown>
-  at[path.at(-1) as string | number] = by
-  return copy
-}
-
 const pointerOf = (path: (string | number)[]) => `#/${path.join('/')}`
 /** What an answer complains about, each once. */
 const pointers = (body: string) => [
@@ -96,7 +89,7 @@ describe.each(routes)('%s', (route) => {
     const body = good[route]?.() ?? {}
     for (const path of placesIn(body)) {
       if (fits(route, path, value)) continue
-      const answer = await send(route, replaced(body, path, value))
+      const answer = await send(route, changed(body, path, value))
       expect([what, path, answer.statusCode]).toEqual([what, path, 400])
       const named = pointers(answer.body)
       expect(named.some((pointer) => pointer === pointerOf(path) || pointer.startsWith(`${pointerOf(path)}/`))).toBe(
@@ -113,7 +106,7 @@ describe.each(routes)('%s', (route) => {
     )
     for (const path of objects) {
       for (const field of fields) {
-        const answer = await send(route, replaced(body, [...path, field], 'x'))
+        const answer = await send(route, changed(body, [...path, field], 'x'))
         expect(answer.statusCode).toBe(400)
         expect(pointers(answer.body)).toContain(pointerOf([...path, field.replaceAll('~', '~0').replaceAll('/', '~1')]))
       }

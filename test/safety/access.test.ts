@@ -1,7 +1,8 @@
 import type { LightMyRequestResponse } from 'fastify'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { type Route, routesOf, urlOf } from '../../loadtest/chaos/document.ts'
 import { Client, fleetForFile, orderOf, unknownId } from '../support/api.ts'
-import { goodBody, newTarget, newWorld, type Route, routesOf, stored, urlOf, type World } from './routes.ts'
+import { goodBody, newTarget, newWorld, stored, type World } from './routes.ts'
 import { watchTraffic } from './traffic.ts'
 
 // No second tries on a machine that is slow just now: what requests ask for is compared.

@@ -1,22 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { changes, type Route, routesOf, urlOf } from '../../loadtest/chaos/document.ts'
 import { type Fleet, listen, newEmail, signUp, startFleet, type User, unknownId } from '../support/api.ts'
 import { type RunningNginx, sendRaw, startNginx } from '../support/nginx.ts'
 import { waitFor } from '../support/servers.ts'
-import {
-  changes,
-  goodBody,
-  logIn,
-  newTarget,
-  newWorld,
-  type Route,
-  routesOf,
-  stored,
-  urlOf,
-  type World,
-  whoMay,
-} from './routes.ts'
+import { goodBody, logIn, newTarget, newWorld, stored, type World, whoMay } from './routes.ts'
 
 const maxRequests = 20
 const maxLogins = 3

@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { buildApp } from '../../apps/api/app.ts'
 import { createLogger } from '../../apps/api/logger.ts'
+import { routesOf } from '../../loadtest/chaos/document.ts'
 import { Client, fleetForFile, fleetForTest, signUp, type User } from '../support/api.ts'
-import { logIn, password, routesOf } from './routes.ts'
+import { logIn, password } from './routes.ts'
 
 const fleet = fleetForFile({}, 3)
 const replicas = [0, 1, 2]

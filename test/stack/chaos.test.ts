@@ -3,11 +3,16 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { faultsOf, type RowResult } from '../../loadtest/chaos/report.ts'
+import { Chance } from '../../loadtest/chance.ts'
+import { generatedAttack, namedAttacks, type Target } from '../../loadtest/chaos/attacks.ts'
+import { type BodySchema, type Route, unknownId } from '../../loadtest/chaos/document.ts'
+import { isReached, quickShare, textOf, wholeRun } from '../../loadtest/chaos/figures.ts'
+import { type ChaosResult, faultsOf, holds, type RowResult } from '../../loadtest/chaos/report.ts'
 import { nothingNoticed, type Row } from '../../loadtest/chaos/row.ts'
-import { rows, rowsAsTable } from '../../loadtest/chaos/rows.ts'
-import { normalMs, type RowSight, Watch } from '../../loadtest/chaos/watch.ts'
+import { longRows, rows, rowsAsTable } from '../../loadtest/chaos/rows.ts'
+import { normalMs, RowSight, Watch } from '../../loadtest/chaos/watch.ts'
 import type { Call } from '../../loadtest/consistency/history.ts'
+import { Judge } from '../../loadtest/consistency/judge.ts'
 
 const root = join(import.meta.dirname, '../..')
 const cheap = [
@@ -59,18 +64,134 @@ test('a stack stands what is done to it while people order', { timeout: 240_000 
   expect(result.violated).toMatchObject({ lost: 0, doubled: 0, 'own-writes': 0, monotonic: 0 })
 })
 
+test('figures are counted while the worst is tried', { timeout: 240_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'brigade-chaos-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const file = join(folder, 'result.json')
+  const cheapest = ['--only', 'hostile-cases,keys', '--share', '1', '--users', '4', '--seed', '1', '--patience', '20']
+  const outcome = await run('--figures', ...cheapest, '--json', file)
+  expect(outcome.text).toContain('All 2 rows hold. All figures are reached.')
+  expect(outcome.status).toBe(0)
+  const result = JSON.parse(readFileSync(file, 'utf8'))
+  const figures = Object.fromEntries(
+    result.rows.flatMap(({ figures }: { figures: { name: string; value: number }[] }) =>
+      figures.map(({ name, value }) => [name, value]),
+    ),
+  )
+  expect(figures).toMatchObject({ 'generated requests': 200, 'orders in MongoDB': 100, 'tries answered': 500 })
+  expect(result.figures.map(({ name }: { name: string }) => name)).toContain('own-write pairs')
+})
+
 test('rows that do not exist are named, all at once', async () => {
-  const { status, text } = await run('--only', 'nginx-reload,moon,sun', '--seed', 'x')
+  const { status, text } = await run('--only', 'nginx-reload,rolling,moon,sun', '--seed', 'x')
   expect(status).toBe(2)
   expect(text).toContain('--only moon: there is no such row')
+  expect(text).toContain('--only rolling: there is no such row')
   expect(text).toContain('--only sun: there is no such row')
   expect(text).toContain('--seed x')
 })
 
 test('the README has every row as it is', () => {
   expect(readFileSync(join(root, 'loadtest/chaos/README.md'), 'utf8')).toContain(rowsAsTable())
+  expect(readFileSync(join(root, 'loadtest/chaos/README.md'), 'utf8')).toContain(rowsAsTable(longRows))
   expect(rows.length).toBeGreaterThanOrEqual(45)
-  expect(new Set(rows.map(({ name }) => name)).size).toBe(rows.length)
+  const all = [...rows, ...longRows]
+  expect(new Set(all.map(({ name }) => name)).size).toBe(all.length)
+})
+
+test('every long row has figures, and none is reached by doing nothing', () => {
+  const { violatedByKind } = new Judge()
+  for (const row of longRows) {
+    const nothing = { sight: new RowSight(), counted: () => 0, ownPairs: 0, violated: violatedByKind }
+    const figures = row.figures?.({ ...nothing, patience: 1, share: 1 }) ?? []
+    expect([row.name, figures.some((figure) => !isReached(figure))]).toEqual([row.name, row.name !== 'redis-routes'])
+  }
+})
+
+describe('a figure', () => {
+  test('is reached within its bounds only, and never where nothing was counted', () => {
+    expect(isReached({ name: '', value: 20, least: 20 })).toBe(true)
+    expect(isReached({ name: '', value: 19, least: 20 })).toBe(false)
+    expect(isReached({ name: '', value: 1, most: 0 })).toBe(false)
+    expect(isReached({ name: '', value: undefined, least: 99.9 })).toBe(false)
+    expect(textOf({ name: '', value: 19, least: 20 })).toBe('19 of at least 20, NOT REACHED')
+    expect(textOf({ name: '', value: 99.95, least: 99.9, unit: '%' })).toBe('99.950 % of at least 99.900 %, reached')
+  })
+
+  test('of quick reads counts those that failed as slow', () => {
+    const sight = new RowSight()
+    for (let read = 0; read < 1_000; read++) sight.latency.reads.add(10)
+    expect(quickShare([sight], 1)).toBe(100)
+    sight.failures.set('public', new Map([['503 unavailable', 1]]))
+    sight.latency.reads.add(10)
+    sight.latency.reads.add(900)
+    expect(quickShare([sight], 1)).toBeCloseTo((100 * 1_000) / 1_002, 9)
+    expect(quickShare([sight], 3)).toBeCloseTo((100 * 1_001) / 1_002, 9)
+    expect(quickShare([new RowSight()], 1)).toBeUndefined()
+  })
+
+  test('that is missed makes the whole run fail, although every row holds', () => {
+    const verdict = new Judge().finish()
+    const whole = wholeRun([], verdict, 1)
+    const result: ChaosResult = {
+      ...{ seed: 1, elapsedMs: 1, load: [0, 0], results: [], verdict, acknowledged: 0, troubles: [] },
+      whole,
+    }
+    expect(holds(result)).toBe(true)
+    expect(holds({ ...result, whole: [...whole, { name: 'orders', value: 1, least: 2 }] })).toBe(false)
+  })
+})
+
+describe('attacks', () => {
+  const body: BodySchema = {
+    ...{ type: 'object', additionalProperties: false, required: ['restaurantId', 'items'] },
+    properties: {
+      restaurantId: { type: 'string', pattern: '^[0-9a-f]{24}$' },
+      items: {
+        type: 'array',
+        items: {
+          ...{ type: 'object', required: ['menuItemId', 'quantity'] },
+          properties: { menuItemId: { type: 'string', pattern: '^[0-9a-f]{24}$' }, quantity: { type: 'integer' } },
+        },
+      },
+      note: { type: 'string', pattern: '^(?=.)' },
+    },
+  }
+  const security = [{ session: [] }]
+  const routes: Route[] = [
+    { name: 'POST /api/orders', method: 'POST', path: '/api/orders', operation: { security }, body },
+    { name: 'GET /api/orders/{id}', method: 'GET', path: '/api/orders/{id}', operation: { security }, body: undefined },
+  ]
+  const account = { email: 'a@b.example', newEmail: 'c@d.example', password: 'correct horse', note: 'ring' }
+  const things = { restaurantId: unknownId, dishId: unknownId, ...account }
+  const target: Target = { things, orderId: unknownId, cookie: 'sid=abc.def' }
+
+  test('that are known have names of their own, and must be refused', () => {
+    const attacks = namedAttacks(routes, target)
+    expect(new Set(attacks.map(({ name }) => name)).size).toBe(attacks.length)
+    expect(
+      attacks.filter(({ refusals = [] }) => refusals.length === 0 || refusals.some((status) => status < 400)),
+    ).toEqual([])
+  })
+
+  test('that are generated are the same for the same seed, and never the request that they are made from', () => {
+    const some = (seed: number) => {
+      const chance = new Chance(seed)
+      return Array.from({ length: 500 }, () => generatedAttack(routes, target, chance))
+    }
+    expect(some(1)).toEqual(some(1))
+    expect(some(1)).not.toEqual(some(2))
+    const good = JSON.stringify({
+      restaurantId: unknownId,
+      items: [{ menuItemId: unknownId, quantity: 1 }],
+      note: 'ring',
+    })
+    const harmless = some(1).filter(({ question, refusals }) => {
+      const isAsGood = (question.text ?? JSON.stringify(question.body)) === good
+      return refusals && isAsGood && JSON.stringify(question.headers) === JSON.stringify({ cookie: target.cookie })
+    })
+    expect(harmless).toEqual([])
+  })
 })
 
 describe('a row', () => {
@@ -83,8 +204,9 @@ describe('a row', () => {
       ...{ client: 'a', user: null, session: null, start: end - 5, end, outcome: 'ok', status: 200, code: null },
       ...{ from: null, waitMs: 0, servedBy: null, requestId: null, fault: null, op, key: 'k', value: null, ...more },
     }) as Call
+  const uncounted = { counted: new Map(), ownPairs: 0, figures: [] }
   const verdict = (sight: RowSight, result: Partial<RowResult> = {}) =>
-    faultsOf({ row, target: '', sight, faultMs: 0, recoverMs: 0, violations: 0, wrong: [], ...result })
+    faultsOf({ row, target: '', sight, faultMs: 0, recoverMs: 0, violations: 0, wrong: [], ...uncounted, ...result })
 
   /** A call of each kind every 50 ms. */
   function usual(watch: Watch, from: number, to: number) {

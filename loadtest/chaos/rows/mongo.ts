@@ -6,7 +6,7 @@ const launcherStarts = 'the launcher starts it again'
 const thaw = 'SIGCONT'
 
 /** Reads go on, writes wait or are refused for as long as there is no primary. */
-const election: Limits = {
+export const election: Limits = {
   failures: { writes: writesWait, sessions: writesWait },
   ...{ readGapMs: 1_500, writeGapMs: 5_000, recoverMs: 5_000 },
 }
@@ -14,7 +14,7 @@ const noMajority = (timeMs: number): Limits => ({ ...election, writeGapMs: timeM
 /** Nobody is asked but a secondary or two. */
 const unaffected = nothingNoticed
 
-const primary = ({ set }: Scene) => set.named('primary')
+export const primary = ({ set }: Scene) => set.named('primary')
 
 async function again(scene: Scene, times: number, work: () => Promise<void>): Promise<void> {
   for (let time = 0; time < times; time++) {
@@ -24,7 +24,7 @@ async function again(scene: Scene, times: number, work: () => Promise<void>): Pr
   }
 }
 
-async function stepDown(scene: Scene): Promise<void> {
+export async function stepDown(scene: Scene): Promise<void> {
   const [name] = await primary(scene)
   if (name === undefined) return
   scene.begin(name)

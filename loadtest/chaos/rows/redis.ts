@@ -48,6 +48,63 @@ function portsOf(pid: number): number[] {
   })
 }
 
+/** Gives it another password, which every replica has to be told again. */
+async function refuse(scene: Scene, timeMs: number): Promise<void> {
+  const { port = 0 } = scene.stack.named('redis') ?? {}
+  const password = scene.stack.redisPassword
+  const other = `not-${password}`
+  const cut = ['CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes']
+  scene.begin('redis')
+  try {
+    await command(scene, ['CONFIG', 'SET', 'requirepass', other], cut)
+    await scene.hold(timeMs)
+  } finally {
+    await commandRedis({ port, password: other }, ['CONFIG', 'SET', 'requirepass', password])
+  }
+}
+
+async function makeReadOnly(scene: Scene, timeMs: number): Promise<void> {
+  scene.begin('redis')
+  try {
+    // The port of the discard service: nobody listens there.
+    await command(scene, ['REPLICAOF', '127.0.0.1', '9'])
+    await scene.hold(timeMs)
+  } finally {
+    await command(scene, ['REPLICAOF', 'NO', 'ONE'])
+  }
+}
+
+async function pause(scene: Scene, waitMs: number, everyMs: number, timeMs: number): Promise<void> {
+  scene.begin('redis')
+  const endsAt = performance.now() + timeMs
+  while (performance.now() < endsAt) {
+    await command(scene, ['CLIENT', 'PAUSE', `${waitMs}`, 'ALL'])
+    await scene.hold(everyMs)
+  }
+}
+
+async function killAgain(scene: Scene, timeMs: number): Promise<void> {
+  const endsAt = performance.now() + timeMs
+  do {
+    await kill(scene, ['redis'])
+    await scene.hold(200)
+  } while (performance.now() < endsAt)
+}
+
+export async function flush(scene: Scene): Promise<void> {
+  await command(scene, ['FLUSHALL'])
+}
+
+/** What may be wrong with Redis for a while, each undone in the end. */
+export const redisFaults = {
+  killed: killAgain,
+  frozen: (scene, timeMs) => freezeWhile(scene, ['redis'], timeMs),
+  refused: refuse,
+  full: (scene, timeMs) => configure(scene, 'maxmemory', '1', timeMs),
+  'read-only': makeReadOnly,
+  slow: (scene, timeMs) => pause(scene, 500, 550, timeMs),
+} as const satisfies Record<string, (scene: Scene, timeMs: number) => Promise<void>>
+
 export const redisRows: readonly Row[] = [
   {
     name: 'redis-kill',
@@ -80,7 +137,7 @@ export const redisRows: readonly Row[] = [
     fault: 'SIGSTOP to Redis for 5 s',
     undo: 'SIGCONT',
     limits: away,
-    run: (scene) => freezeWhile(scene, ['redis'], 5_000),
+    run: (scene) => redisFaults.frozen(scene, 5_000),
   },
   {
     name: 'redis-blink',
@@ -99,14 +156,14 @@ export const redisRows: readonly Row[] = [
     fault: 'every command waits for up to 100 ms, for 5 s (CLIENT PAUSE)',
     undo: 'CLIENT UNPAUSE',
     limits: nothingNoticed,
-    run: (scene) => pause(scene, 100, 130),
+    run: (scene) => pause(scene, 100, 130, 5_000),
   },
   {
     name: 'redis-very-slow',
     fault: 'every command waits for up to 500 ms, for 5 s (CLIENT PAUSE)',
     undo: 'CLIENT UNPAUSE',
     limits: away,
-    run: (scene) => pause(scene, 500, 550),
+    run: (scene) => redisFaults.slow(scene, 5_000),
   },
   {
     name: 'redis-reset',
@@ -126,19 +183,7 @@ export const redisRows: readonly Row[] = [
     fault: 'Redis has another password for 4 s, and closes all connections',
     undo: 'the password as it was',
     limits: away,
-    run: async (scene) => {
-      const { port = 0 } = scene.stack.named('redis') ?? {}
-      const password = scene.stack.redisPassword
-      const other = `not-${password}`
-      const cut = ['CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes']
-      scene.begin('redis')
-      try {
-        await command(scene, ['CONFIG', 'SET', 'requirepass', other], cut)
-        await scene.hold(4_000)
-      } finally {
-        await commandRedis({ port, password: other }, ['CONFIG', 'SET', 'requirepass', password])
-      }
-    },
+    run: (scene) => redisFaults.refused(scene, 4_000),
   },
   {
     name: 'redis-flush',
@@ -148,7 +193,7 @@ export const redisRows: readonly Row[] = [
     endsSessions: true,
     run: async (scene) => {
       scene.begin('redis')
-      await command(scene, ['FLUSHALL'])
+      await flush(scene)
     },
   },
   {
@@ -169,23 +214,14 @@ export const redisRows: readonly Row[] = [
     fault: 'Redis has no memory left for 5 s (maxmemory)',
     undo: 'maxmemory as it was',
     limits: away,
-    run: (scene) => configure(scene, 'maxmemory', '1', 5_000),
+    run: (scene) => redisFaults.full(scene, 5_000),
   },
   {
     name: 'redis-read-only',
     fault: 'Redis follows a primary that is not there for 5 s (REPLICAOF)',
     undo: 'REPLICAOF NO ONE',
     limits: away,
-    run: async (scene) => {
-      scene.begin('redis')
-      try {
-        // The port of the discard service: nobody listens there.
-        await command(scene, ['REPLICAOF', '127.0.0.1', '9'])
-        await scene.hold(5_000)
-      } finally {
-        await command(scene, ['REPLICAOF', 'NO', 'ONE'])
-      }
-    },
+    run: (scene) => redisFaults['read-only'](scene, 5_000),
   },
   {
     name: 'redis-no-replicas',
@@ -216,12 +252,3 @@ export const redisRows: readonly Row[] = [
     },
   },
 ]
-
-async function pause(scene: Scene, waitMs: number, everyMs: number): Promise<void> {
-  scene.begin('redis')
-  const endsAt = performance.now() + 5_000
-  while (performance.now() < endsAt) {
-    await command(scene, ['CLIENT', 'PAUSE', `${waitMs}`, 'ALL'])
-    await scene.hold(everyMs)
-  }
-}

@@ -14,7 +14,7 @@ const forAll = { public: unavailable, reads: unavailable, writes: unavailable, s
 const replicaNames = ({ stack }: Scene): string[] => stack.replicas.map(({ name }) => name)
 const twoReplicas = (scene: Scene): string[] => scene.chance.shuffled(replicaNames(scene)).slice(0, 2)
 
-async function launcherDoes({ stack }: Scene, path: string): Promise<void> {
+export async function launcherDoes({ stack }: Scene, path: string): Promise<void> {
   const said: string[] = []
   const status = await askLauncher(stack.dataDir, 'POST', path, ({ say }) => said.push(say ?? ''))
   if (status !== 0) throw new Failure(`The launcher answered ${path} by ${said.join(' ')}`, 2)
