@@ -6,7 +6,10 @@ import { writeFileSync } from 'node:fs'
 import { runProgram, say } from '../program.ts'
 import { commandOf } from '../record.ts'
 import { thisMachine } from '../result.ts'
-import { parseScale, type ReplicaArguments, usage } from './arguments.ts'
+import { type DataArguments, parseScale, type ReplicaArguments, usage } from './arguments.ts'
+import { scaleData } from './data.ts'
+import { dataPage, describeData } from './data-report.ts'
+import { type DataScale, hasGrown } from './data-result.ts'
 import { scaleReplicas } from './replicas.ts'
 import { describeReplicas, replicasPage } from './replicas-report.ts'
 import type { ReplicaScale } from './replicas-result.ts'
@@ -20,7 +23,7 @@ async function main(): Promise<number> {
     say(usage)
     return 0
   }
-  return replicas(options)
+  return options.what === 'data' ? data(options) : replicas(options)
 }
 
 function about() {
@@ -41,6 +44,13 @@ async function replicas(options: ReplicaArguments): Promise<number> {
   write(options, scale, replicasPage)
   say(`\n${describeReplicas(scale)}`)
   return scale.steps.every(({ wrong, requests }) => wrong === 0 && requests > 0) ? 0 : 1
+}
+
+async function data(options: DataArguments): Promise<number> {
+  const scale: DataScale = { ...about(), ...(await scaleData(options)) }
+  write(options, scale, dataPage)
+  say(`\n${describeData(scale)}`)
+  return scale.queries.some(hasGrown) ? 1 : 0
 }
 
 function write<T>(paths: { json: string | undefined; html: string | undefined }, result: T, pageOf: (result: T) => string) {
