@@ -26,12 +26,12 @@ export interface DataArguments extends Results {
   what: 'data'
   restaurants: number
   orders: number
-  /** Times that each query is sent to measure what it costs. */
-  repeats: number
+  /** For how long each query is sent to measure what it costs, before and then. */
+  seconds: number
 }
 
-const presets = { counts: [1, 2, 3, 4, 6], capPercent: 10, connections: 48, seconds: 6, rounds: 2, warmUp: 2_000 }
-const dataPresets = { restaurants: 500_000, orders: 1_000_000, repeats: 2_000 }
+const presets = { counts: [1, 2, 3, 4, 6], capPercent: 10, connections: 32, seconds: 6, rounds: 2, warmUp: 2_000 }
+const dataPresets = { restaurants: 500_000, orders: 1_000_000, seconds: 4 }
 const usable = scenarios.filter(({ meanwhile }) => !meanwhile)
 const names = usable.map(({ name }) => name)
 
@@ -54,7 +54,7 @@ With --data: what each query examines and costs with the sample data, and with a
 
   --restaurants N      how many there are then (default ${dataPresets.restaurants})
   --orders N           the same of orders (default ${dataPresets.orders})
-  --repeats N          times that each query is sent to measure what it costs (default ${dataPresets.repeats})
+  --seconds N          for which each query is sent to measure what it costs, before and then (default ${dataPresets.seconds})
 
   --json FILE          writes the result for machines
   --html FILE          writes it as a page with plots
@@ -74,8 +74,8 @@ export function parseScale(args: string[]): ReplicaArguments | DataArguments | '
     }
     return Number(text)
   }
-  const ofData = ['restaurants', 'orders', 'repeats'] as const
-  const ofReplicas = ['replicas', 'cap', 'scenario', 'connections', 'seconds', 'rounds', 'warm-up'] as const
+  const ofData = ['restaurants', 'orders'] as const
+  const ofReplicas = ['replicas', 'cap', 'scenario', 'connections', 'rounds', 'warm-up'] as const
   for (const name of values.data ? ofReplicas : ofData) {
     if (values[name] !== undefined) problems.push(`--${name}: goes ${values.data ? 'without' : 'with'} --data`)
   }
@@ -87,7 +87,7 @@ export function parseScale(args: string[]): ReplicaArguments | DataArguments | '
     what: 'data',
     restaurants: count('restaurants', values.restaurants, dataPresets.restaurants, 2_000_000, 6_000),
     orders: count('orders', values.orders, dataPresets.orders, 5_000_000, 6_000),
-    repeats: count('repeats', values.repeats, dataPresets.repeats, 100_000),
+    seconds: count('seconds', values.seconds, dataPresets.seconds, 600),
     ...results,
   }
   const scenario = usable.find(({ name }) => name === (values.scenario ?? 'read-own'))
@@ -116,7 +116,7 @@ function parse(args: string[]) {
       args,
       options: {
         ...{ replicas: text, cap: text, scenario: text, connections: text, seconds: text, rounds: text },
-        ...{ 'warm-up': text, restaurants: text, orders: text, repeats: text, json: text, html: text },
+        ...{ 'warm-up': text, restaurants: text, orders: text, json: text, html: text },
         data: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },

@@ -9,7 +9,9 @@ const head = ['', 'documents', 'then', 'keys', 'then', 'returned', 'then', 'CPU-
 /** Queries before and after, for the terminal. */
 export function describeData(scale: DataScale): string {
   const rows = scale.queries.map(rowOf)
-  return [introduction(scale), table(head, rows, { right: [1, 2, 3, 4, 5, 6, 7, 8, 9] }), ...findingsOf(scale)].join('\n\n')
+  return [introduction(scale), table(head, rows, { right: [1, 2, 3, 4, 5, 6, 7, 8, 9] }), ...findingsOf(scale)].join(
+    '\n\n',
+  )
 }
 
 /** The same as one HTML page that needs nothing else. */
@@ -24,6 +26,11 @@ export function dataPage(scale: DataScale): string {
   ])
 }
 
+/** One of them in a line. */
+export function describeQuery({ name, before, after, cpuBefore, cpuAfter }: QueryResult): string {
+  return `${name}: ${short(before.documents)} documents and ${cpuBefore.toFixed(2)} ms of CPU, now ${short(after.documents)} and ${cpuAfter.toFixed(2)}`
+}
+
 function introduction({ before, after, fillSeconds }: DataScale): string {
   return `From ${count(before.restaurants)} to ${count(after.restaurants)} restaurants and from ${count(before.orders)} to ${count(after.orders)} orders, in ${count(Math.round(fillSeconds))} s. Documents and keys that were examined, documents that were returned, and CPU of the member that was asked, each per request, before and then.`
 }
@@ -33,7 +40,7 @@ function rowOf({ name, before, after, cpuBefore, cpuAfter }: QueryResult): strin
     name,
     ...[before.documents, after.documents, before.keys, after.keys, before.returned, after.returned].map(short),
     ...[cpuBefore, cpuAfter].map((ms) => ms.toFixed(2)),
-    (cpuAfter / cpuBefore).toFixed(2),
+    cpuBefore > 0 && cpuAfter > 0 ? (cpuAfter / cpuBefore).toFixed(2) : '–',
   ]
 }
 

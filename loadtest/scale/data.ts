@@ -1,8 +1,9 @@
 import { Failure } from '../../infra/failure.ts'
-import { interrupted as signal, say } from '../program.ts'
+import { say, interrupted as signal } from '../program.ts'
 import { Stack, startStack } from '../stack.ts'
 import type { DataArguments } from './arguments.ts'
 import { type Shape, shapesOf } from './data-queries.ts'
+import { describeQuery } from './data-report.ts'
 import type { DataScale, Examined, QueryResult } from './data-result.ts'
 import { Database, type Document } from './database.ts'
 import { fill } from './fill.ts'
@@ -59,15 +60,13 @@ async function measure(stack: Stack, database: Database, options: DataArguments)
   const queries: QueryResult[] = []
   for (const [index, { name, examined, commands }] of second.entries()) {
     signal.throwIfAborted()
-    const cpu = await database.cost(commands, options.repeats, turns)
-    queries.push({
-      name,
-      before: (first[index] as Asked).examined,
-      after: examined,
-      cpuBefore: cpu.before,
-      cpuAfter: cpu.after,
-    })
-    say(`  ${name}: ${cpu.before.toFixed(3)} ms of CPU, now ${cpu.after.toFixed(3)}`)
+    const cpu = await database.cost(commands, { seconds: options.seconds, turns })
+    const query = {
+      ...{ name, before: (first[index] as Asked).examined, after: examined },
+      ...{ cpuBefore: cpu.before, cpuAfter: cpu.after },
+    }
+    queries.push(query)
+    say(`  ${describeQuery(query)}`)
   }
   return { before, after: await database.size(), fillSeconds, queries }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import mongoose from 'mongoose'
 import { Failure } from '../../infra/failure.ts'
 import { CpuMeter } from '../cpu.ts'
@@ -108,40 +109,42 @@ export class Database {
    * CPU milliseconds that the queries of one request take with each of two databases, which are asked in turns, so that
    * whatever else the machine does hits both.
    */
-  async cost(requests: Document[][], repeats: number, turns: number): Promise<{ before: number; after: number }> {
+  async cost(requests: Document[][], { seconds, turns }: { seconds: number; turns: number }) {
     const member = await this.#secondary()
-    const spent = { before: 0, after: 0 }
-    const each = Math.ceil(repeats / turns)
+    const plain = requests.map((commands) => commands.map(plainCommand))
     const idle = await this.#idle(member)
+    const sums = { before: { ms: 0, requests: 0 }, after: { ms: 0, requests: 0 } }
     for (let turn = 0; turn <= turns; turn++) {
       for (const side of turn % 2 === 0 ? (['before', 'after'] as const) : (['after', 'before'] as const)) {
         const db = member.client.db(side === 'before' ? copyName : databaseName)
-        const ms = await this.#cpuOf(member, idle, () => replay(db, requests, turn === 0 ? requests.length * 4 : each))
+        const endsAt = performance.now() + (seconds * 1_000) / turns
+        const { ms, result } = await this.#cpuOf(member, idle, () => replay(db, plain, endsAt))
         // The first one fills the caches.
-        if (turn > 0) spent[side] += ms
+        if (turn === 0) continue
+        sums[side].ms += ms
+        sums[side].requests += result
       }
     }
-    return { before: spent.before / (each * turns), after: spent.after / (each * turns) }
+    return { before: sums.before.ms / sums.before.requests, after: sums.after.ms / sums.after.requests }
   }
 
   #idleShare: number | undefined
 
   /** What a member uses for being one, as a share of a core. */
   async #idle(member: Member): Promise<number> {
-    this.#idleShare ??=
-      (await this.#cpuOf(member, 0, () => new Promise<void>((done) => setTimeout(done, idleMs)))) / idleMs
+    this.#idleShare ??= (await this.#cpuOf(member, 0, () => sleep(idleMs))).ms / idleMs
     return this.#idleShare
   }
 
-  async #cpuOf({ pid }: Member, idle: number, work: () => Promise<void>): Promise<number> {
+  async #cpuOf<T>({ pid }: Member, idle: number, work: () => Promise<T>): Promise<{ ms: number; result: T }> {
     const meter = new CpuMeter(() => [{ part: 'mongod', pid }])
     const startedAt = performance.now()
     try {
-      await work()
+      const result = await work()
+      return { ms: meter.end().mongod - idle * (performance.now() - startedAt), result }
     } finally {
       meter.end()
     }
-    return meter.end().mongod - idle * (performance.now() - startedAt)
   }
 
   async #secondary(): Promise<Member> {
@@ -156,19 +159,21 @@ export class Database {
   }
 }
 
-async function replay(db: mongoose.mongo.Db, requests: Document[][], count: number): Promise<void> {
-  const plain = requests.map((commands) => commands.map(plainCommand))
-  let next = 0
+/** Returns how many requests it was, each of every variant in turn. */
+async function replay(db: mongoose.mongo.Db, requests: Document[][], endsAt: number): Promise<number> {
+  let count = 0
   const worker = async () => {
-    while (next < count) {
-      for (const command of plain[next++ % plain.length] ?? []) await db.command(command)
+    while (performance.now() < endsAt || count < requests.length) {
+      for (const command of requests[count++ % requests.length] ?? []) await db.command(command)
     }
   }
   await Promise.all(Array.from({ length: atATime }, worker))
+  return count
 }
 
-/** A command without what belonged to the session that it came from. */
+/** A command without what belonged to the session that it came from, nor its hurry. */
 function plainCommand(command: Document): Document {
-  const { lsid: _1, $clusterTime: _2, $readPreference: _3, $db: _4, comment: _5, readConcern: _6, ...plain } = command
+  const { lsid: _1, $clusterTime: _2, $readPreference: _3, $db: _4, comment: _5, readConcern: _6, ...rest } = command
+  const { maxTimeMS: _7, ...plain } = rest
   return plain
 }

@@ -72,7 +72,10 @@ function restaurantLike(model: Document, chance: Chance): Document {
   }
 }
 
-function orderLike(model: Document, { userId, restaurantId, at }: { userId: Id; restaurantId: Id; at: number }): Document {
+function orderLike(
+  model: Document,
+  { userId, restaurantId, at }: { userId: Id; restaurantId: Id; at: number },
+): Document {
   const laterMs = at - (model.createdAt as Date).getTime()
   const moved = (time: Date) => new Date(time.getTime() + laterMs)
   const key = randomUUID()

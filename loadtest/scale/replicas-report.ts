@@ -16,7 +16,9 @@ export function describeReplicas(scale: ReplicaScale): string {
     table(throughputHead, summary.levels.map(throughputRow), { right: [0, 1, 2, 3, 4, 5] }),
     table(usageHead(scale), summary.levels.map(usageRow), { right: [0, 1, 2, 3, 4, 5, 6] }),
     ...findingsOf(scale, summary),
-    ...(scale.steps.some(({ wrong }) => wrong > 0) ? ['NOT RIGHT: some answers were wrong.'] : ['Every answer was right.']),
+    ...(scale.steps.some(({ wrong }) => wrong > 0)
+      ? ['NOT RIGHT: some answers were wrong.']
+      : ['Every answer was right.']),
   ].join('\n\n')
 }
 
@@ -107,7 +109,9 @@ function saturation({ cap }: ReplicaScale, last: Level): string {
       `${other.name} (${share(other)}; full at about ${short(other.fullAt)} requests/s, ${short((other.fullAt / last.perSecond) * last.replicas)} such replicas)`,
   )
   const warning =
-    first.name === 'replicas' ? '' : ` This is not a law of the replicas then, but of the ${first.name}: cap them lower.`
+    first.name === 'replicas'
+      ? ''
+      : ` This is not a law of the replicas then, but of the ${first.name}: cap them lower.`
   return `${fullWord}: ${first.name}, ${share(first)} with ${last.replicas}. Then, as they grow: ${next.join(', ')}.${warning}`
 }
 
@@ -126,7 +130,10 @@ function throughputPlot({ steps }: ReplicaScale, { fit, levels }: Summary): stri
         { name: 'if each did what one does alone', points: curve((replicas) => fit.alone * replicas) },
       ]
     : []
-  const highest = Math.max(...marks.map(({ y }) => y), ...curves.slice(0, 1).flatMap(({ points }) => points.map(({ y }) => y)))
+  const highest = Math.max(
+    ...marks.map(({ y }) => y),
+    ...curves.slice(0, 1).flatMap(({ points }) => points.map(({ y }) => y)),
+  )
   const ticks = linearTicks(furthest, short).filter(({ at }) => Number.isInteger(at))
   return linePlot(
     'Requests per second over replicas',

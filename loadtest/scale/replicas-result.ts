@@ -58,7 +58,9 @@ export interface Summary {
 
 export function summarize(scale: ReplicaScale): Summary {
   const { steps } = scale
-  const fit = fitScalability(steps.map(({ replicas, requests, seconds }) => ({ replicas, perSecond: requests / seconds })))
+  const fit = fitScalability(
+    steps.map(({ replicas, requests, seconds }) => ({ replicas, perSecond: requests / seconds })),
+  )
   const counts = [...new Set(steps.map(({ replicas }) => replicas))].sort((a, b) => a - b)
   const perSecondWith = (count: number) =>
     median(steps.filter(({ replicas }) => replicas === count).map(({ requests, seconds }) => requests / seconds))

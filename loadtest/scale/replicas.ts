@@ -1,6 +1,6 @@
 import { askLauncher } from '../../infra/control.ts'
 import { Failure } from '../../infra/failure.ts'
-import { interrupted as signal, say } from '../program.ts'
+import { say, interrupted as signal } from '../program.ts'
 import { runScenario } from '../run-scenario.ts'
 import { Stack, startStack } from '../stack.ts'
 import { settle, type Town } from '../town.ts'
@@ -21,10 +21,13 @@ const patience = {
 }
 
 /** Measures throughput with one number of replicas after the other, on a stack of its own. */
-export async function scaleReplicas(options: ReplicaArguments): Promise<Pick<ReplicaScale, 'cap' | 'noCaps' | 'steps'>> {
+export async function scaleReplicas(
+  options: ReplicaArguments,
+): Promise<Pick<ReplicaScale, 'cap' | 'noCaps' | 'steps'>> {
   const caps = options.cap === undefined ? undefined : Caps.open()
   const noCaps = typeof caps === 'string' ? caps : null
-  if (noCaps !== null) say(`Replicas are NOT capped: ${noCaps}. What is measured is how this machine shares itself out.`)
+  if (noCaps !== null)
+    say(`Replicas are NOT capped: ${noCaps}. What is measured is how this machine shares itself out.`)
   say('Starting a stack …')
   const limits = { RATE_LIMIT_MAX: '1000000000', LOGIN_LIMIT_MAX: '100000000', LOG_LEVEL: 'warn' }
   const stack = await startStack({ ...limits, ...patience }, signal)
@@ -83,7 +86,11 @@ async function measure(
     ...{ seconds, connections, rate: undefined, edge: false, seed: replicas, warmUp, warm, signal, tell: say },
     around: {
       begin: () => {
-        if (cap !== undefined) caps?.set(stack.replicas.map(({ pid }) => pid), cap)
+        if (cap !== undefined)
+          caps?.set(
+            stack.replicas.map(({ pid }) => pid),
+            cap,
+          )
         load = new MachineLoad()
       },
       end: () => {

@@ -53,7 +53,11 @@ async function data(options: DataArguments): Promise<number> {
   return scale.queries.some(hasGrown) ? 1 : 0
 }
 
-function write<T>(paths: { json: string | undefined; html: string | undefined }, result: T, pageOf: (result: T) => string) {
+function write<T>(
+  paths: { json: string | undefined; html: string | undefined },
+  result: T,
+  pageOf: (result: T) => string,
+) {
   if (paths.json !== undefined) writeFileSync(paths.json, `${JSON.stringify(result, null, 2)}\n`)
   if (paths.html !== undefined) writeFileSync(paths.html, pageOf(result))
 }
