@@ -1,6 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { parseScale } from '../../loadtest/scale/arguments.ts'
-import { quotaOf } from '../../loadtest/scale/caps.ts'
+import { Caps, quotaOf } from '../../loadtest/scale/caps.ts'
 import { dataPage, describeData } from '../../loadtest/scale/data-report.ts'
 import type { DataScale } from '../../loadtest/scale/data-result.ts'
 import { describeReplicas, replicasPage } from '../../loadtest/scale/replicas-report.ts'
@@ -57,6 +60,27 @@ test('a cap is a quota that the kernel takes, in a period that is as short as it
   expect(quotaOf(0.1)).toEqual({ periodUs: 10_000, quotaUs: 1_000 })
   expect(quotaOf(0.5)).toEqual({ periodUs: 10_000, quotaUs: 5_000 })
   expect(quotaOf(0.02)).toEqual({ periodUs: 50_000, quotaUs: 1_000 })
+})
+
+const caps = Caps.open()
+test.skipIf(typeof caps === 'string')('a process is capped in a group of its own, which is gone in the end', async () => {
+  if (typeof caps === 'string') return
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1_000)'], { stdio: 'ignore' })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const pid = child.pid as number
+  const groupsOf = () => readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+  expect(groupsOf()).not.toContain('brigade-scale')
+  caps.set([pid], 0.1)
+  expect(groupsOf()).toContain(`/brigade-scale-${process.pid}-${pid}`)
+  caps.lift()
+  // As often as there are rounds.
+  caps.set([pid], 0.1)
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
+  await caps.close()
+  const left = ['/sys/fs/cgroup', '/sys/fs/cgroup/cpu'].filter(existsSync).flatMap((root) => readdirSync(root))
+  expect(left.filter((name) => name.startsWith(`brigade-scale-${process.pid}-`))).toEqual([])
 })
 
 const about = {
