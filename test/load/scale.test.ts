@@ -63,25 +63,28 @@ test('a cap is a quota that the kernel takes, in a period that is as short as it
 })
 
 const caps = Caps.open()
-test.skipIf(typeof caps === 'string')('a process is capped in a group of its own, which is gone in the end', async () => {
-  if (typeof caps === 'string') return
-  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1_000)'], { stdio: 'ignore' })
-  onTestFinished(() => void child.kill('SIGKILL'))
-  const pid = child.pid as number
-  const groupsOf = () => readFileSync(`/proc/${pid}/cgroup`, 'utf8')
-  expect(groupsOf()).not.toContain('brigade-scale')
-  caps.set([pid], 0.1)
-  expect(groupsOf()).toContain(`/brigade-scale-${process.pid}-${pid}`)
-  caps.lift()
-  // As often as there are rounds.
-  caps.set([pid], 0.1)
-  const ended = once(child, 'exit')
-  child.kill('SIGKILL')
-  await ended
-  await caps.close()
-  const left = ['/sys/fs/cgroup', '/sys/fs/cgroup/cpu'].filter(existsSync).flatMap((root) => readdirSync(root))
-  expect(left.filter((name) => name.startsWith(`brigade-scale-${process.pid}-`))).toEqual([])
-})
+test.skipIf(typeof caps === 'string')(
+  'a process is capped in a group of its own, which is gone in the end',
+  async () => {
+    if (typeof caps === 'string') return
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1_000)'], { stdio: 'ignore' })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    const pid = child.pid as number
+    const groupsOf = () => readFileSync(`/proc/${pid}/cgroup`, 'utf8')
+    expect(groupsOf()).not.toContain('brigade-scale')
+    caps.set([pid], 0.1)
+    expect(groupsOf()).toContain(`/brigade-scale-${process.pid}-${pid}`)
+    caps.lift()
+    // As often as there are rounds.
+    caps.set([pid], 0.1)
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+    await caps.close()
+    const left = ['/sys/fs/cgroup', '/sys/fs/cgroup/cpu'].filter(existsSync).flatMap((root) => readdirSync(root))
+    expect(left.filter((name) => name.startsWith(`brigade-scale-${process.pid}-`))).toEqual([])
+  },
+)
 
 const about = {
   startedAt: '2026-01-05T09:00:00.000Z',
