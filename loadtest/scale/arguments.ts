@@ -30,7 +30,7 @@ export interface DataArguments extends Results {
   seconds: number
 }
 
-const presets = { counts: [1, 2, 3, 4, 6], capPercent: 10, connections: 32, seconds: 6, rounds: 2, warmUp: 2_000 }
+const presets = { counts: [1, 2, 3, 4, 6], capPercent: 10, connections: 32, seconds: 6, rounds: 2, warmUp: 4_000 }
 const dataPresets = { restaurants: 500_000, orders: 1_000_000, seconds: 4 }
 const usable = scenarios.filter(({ meanwhile }) => !meanwhile)
 const names = usable.map(({ name }) => name)

@@ -111,7 +111,7 @@ function saturation({ cap }: ReplicaScale, last: Level): string {
   const warning =
     first.name === 'replicas'
       ? ''
-      : ` This is not a law of the replicas then, but of the ${first.name}: cap them lower.`
+      : ` This is not a law of the replicas then, but of the ${first.name}: cap them lower, or keep others off the machine.`
   return `${fullWord}: ${first.name}, ${share(first)} with ${last.replicas}. Then, as they grow: ${next.join(', ')}.${warning}`
 }
 
