@@ -3,6 +3,8 @@
 export interface Line {
   name: string
   points: { x: number; y: number }[]
+  /** Whether the points stand by themselves, without a line through them. */
+  marks?: boolean
 }
 
 export interface Axis {
@@ -35,7 +37,11 @@ export function linePlot(title: string, lines: Line[], x: Axis, y: Axis): string
     `<text class="title middle" x="${margin.left + inner.width / 2}" y="${height - 6}">${escapeHtml(x.title)}</text>`,
     `<text class="title middle" transform="translate(12 ${margin.top + inner.height / 2}) rotate(-90)">${escapeHtml(y.title)}</text>`,
   ]
-  const paths = lines.map(({ name, points }, index) => {
+  const paths = lines.map(({ name, points, marks }, index) => {
+    if (marks) {
+      const dots = points.map(({ x: at, y: value }) => `<circle cx="${left(at)}" cy="${top(value)}" r="4"/>`)
+      return `<g class="part s${(index % 6) + 1}"><title>${escapeHtml(name)}</title>${dots.join('')}</g>`
+    }
     const d = points.map(({ x: at, y: value }, number) => `${number === 0 ? 'M' : 'L'}${left(at)} ${top(value)}`)
     return `<path class="line s${(index % 6) + 1}" d="${d.join('')}"><title>${escapeHtml(name)}</title></path>`
   })

@@ -19,6 +19,8 @@ export interface LoadOptions {
   edge: boolean
   seed: number
   warmUp: number
+  /** What is done around the measurement: when the replicas are warm, and when the last answer is there. */
+  around?: { begin: () => void; end: () => void }
 }
 
 // One that has been warmed up by another scenario needs less than a cold one.
@@ -71,6 +73,7 @@ export async function runScenario(
   }
   signal.throwIfAborted()
 
+  options.around?.begin()
   const tally = new Tally(warmUp.orders)
   const pace = rate === undefined ? new Unpaced() : new FixedRate(rate)
   const hasProc = existsSync('/proc/self/stat')
@@ -97,6 +100,7 @@ export async function runScenario(
     const elapsedMs = performance.now() - startedAt
     const cpu = meter?.end() ?? null
     const memory = memoryMeter?.end() ?? null
+    options.around?.end()
     clearInterval(progress)
     signal.throwIfAborted()
     const result = tally.result()
