@@ -78,6 +78,8 @@ schema.index({ 'search.borough': 1, 'search.cuisine': 1, _id: 1 })
 schema.index({ 'search.borough': 1, _id: 1 })
 schema.index({ 'search.words': 1, _id: 1 })
 schema.index({ location: '2dsphere' })
+schema.index({ 'search.cuisine': 1, location: '2dsphere' })
+schema.index({ 'search.words': 1, location: '2dsphere' })
 schema.index(
   { ownerId: 1, creationKey: 1 },
   { unique: true, partialFilterExpression: { creationKey: { $exists: true } } },
