@@ -78,6 +78,8 @@ schema.index({ 'search.borough': 1, 'search.cuisine': 1, _id: 1 })
 schema.index({ 'search.borough': 1, _id: 1 })
 schema.index({ 'search.words': 1, _id: 1 })
 schema.index({ location: '2dsphere' })
+schema.index({ 'search.cuisine': 1, location: '2dsphere' })
+schema.index({ 'search.words': 1, location: '2dsphere' })
 schema.index(
   { ownerId: 1, creationKey: 1 },
   { unique: true, partialFilterExpression: { creationKey: { $exists: true } } },
@@ -250,12 +252,32 @@ export function createRestaurants(connection: Connection, consistency: Consisten
       return model.aggregate<StoredRestaurant & { meters: number }>(stages, options).exec()
     }
 
+    /**
+     * How far the page reaches at the most. `$geoNear` takes in everything up to 4 MB before a `$limit` behind it can end
+     * it: of a city that is a thousand restaurants for twenty, and with a filter all that are near.
+     */
+    async function reach(options: ReadOptions): Promise<number> {
+      const $nearSphere = {
+        $geometry: { type: 'Point' as const, coordinates: near.position },
+        $minDistance: (after?.meters ?? 0) + (after ? 0.1 : 0),
+        $maxDistance: near.radiusMeters,
+      }
+      const spots = await model
+        .find({ ...filter, location: { $nearSphere } }, { _id: 0, location: 1 }, options)
+        .limit(wanted)
+        .lean<Pick<StoredRestaurant, 'location'>[]>()
+        .exec()
+      const last = spots[page.limit]
+      // A meter more, since this is not how MongoDB works it out.
+      return last ? metersBetween(near.position, last.location.coordinates) + 1 : Number.POSITIVE_INFINITY
+    }
+
     const afterInSpot = (meters: number) =>
       after?.meters === meters ? { meters, _id: { $gt: toObjectId(after.last) } } : { meters }
 
     const read = await consistency.read(freshness, async (options) => {
       const beyond = after ? [{ $match: { $or: [{ meters: { $gt: after.meters } }, afterInSpot(after.meters)] } }] : []
-      const found = await around(after?.meters ?? 0, Number.POSITIVE_INFINITY, beyond, options)
+      const found = await around(after?.meters ?? 0, await reach(options), beyond, options)
       const edge = found[page.limit]?.meters
       // Restaurants of one building share their spot. Where the page ends within one, those of the lowest ids belong to
       // it, not those that happened to come first.
@@ -331,6 +353,18 @@ export function createRestaurants(connection: Connection, consistency: Consisten
     },
     isOwner: async (id, userId, freshness) => (await ownerOf(id, freshness)) === userId,
   }
+}
+
+// As MongoDB has it (kRadiusOfEarthInMeters).
+const earthRadiusMeters = 6_378_100
+
+/** On a sphere, by the haversine formula. */
+function metersBetween([fromLng, fromLat]: Position, [toLng, toLat]: Position): number {
+  const radians = (degrees: number) => (degrees * Math.PI) / 180
+  const half = (degrees: number) => Math.sin(radians(degrees) / 2) ** 2
+  const haversine =
+    half(toLat - fromLat) + Math.cos(radians(fromLat)) * Math.cos(radians(toLat)) * half(toLng - fromLng)
+  return 2 * earthRadiusMeters * Math.asin(Math.min(1, Math.sqrt(haversine)))
 }
 
 function notFound() {
