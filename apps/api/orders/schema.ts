@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { kitchenStatuses, maxOrderLines, maxQuantity, type Order, orderStatuses } from '../../domain/order.ts'
+import { patterns } from '../patterns.ts'
 import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
 
 export const PlaceOrder = Closed({
@@ -16,7 +17,7 @@ export const IdempotencyHeader = Type.Object({
     Type.String({
       minLength: 1,
       maxLength: 255,
-      pattern: '^[\\x21-\\x7e]+$',
+      pattern: patterns.idempotencyKey.pattern,
       description: 'Of your choice, one per order: trying again with it within 24 hours never orders twice',
       examples: ['5f0c6a58-3c58-4d1c-8d3e-0f6f4dc0a001'],
     }),
