@@ -235,7 +235,12 @@ export async function waitFor(what: string, timeoutMs: number, check: () => Prom
   throw new Error(`Waited ${timeoutMs} ms for ${what}`, { cause: last })
 }
 
-/** Has a child end with this process, which a signal may end before any test or teardown can. */
+// By themselves signals end a process without its `exit`, on which the children are ended.
+for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+  process.once(signal, () => process.exit(128 + number))
+}
+
+/** Has a child end with this process, also where a signal ends that before any teardown can. */
 export function endWithUs<T extends ChildProcess>(child: T, signal: NodeJS.Signals = 'SIGTERM'): T {
   const end = () => child.kill(signal)
   process.once('exit', end)
