@@ -3,6 +3,7 @@ import { kitchenStatuses, maxOrderLines, maxQuantity, type Order, orderStatuses 
 import { patterns } from '../patterns.ts'
 import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
 
+// Which dishes are on a menu, and whether an id is a restaurant's, no schema can say: that is 422.
 export const PlaceOrder = Closed({
   restaurantId: Id,
   items: Type.Array(Closed({ menuItemId: Id, quantity: Type.Integer({ minimum: 1, maximum: maxQuantity }) }), {

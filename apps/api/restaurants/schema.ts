@@ -57,7 +57,7 @@ export const RestaurantQuery = Closed({
       description: 'Whole words that all occur in the name or the cuisine; case, accents and apostrophes do not matter',
     }),
   ),
-  // The pattern bounds the digits; a place beyond ±180 and ±90 degrees is refused by the route, which no pattern says well.
+  // The pattern bounds the digits. A place beyond ±180 or ±90 degrees is refused by the route: no pattern says it well.
   near: Type.Optional(
     Type.String({
       pattern: patterns.position.pattern,
