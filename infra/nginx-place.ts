@@ -70,6 +70,7 @@ export function placeHttpConf(
     ...replicas('elsewhere', 'max_fails=0', 4),
     `upstream edge { server ${host}:${ports.status}; keepalive ${idleConnections}; }`,
     `upstream ops { server ${host}:${ports.ops}; keepalive 4; }`,
+    // Empty for all others, and what is empty sees nothing.
     'geo $sees_ops { 127.0.0.0/8 1; ::1 1; }',
     `map '' $public_hosts { default '${hosts.join()}'; }`,
     'proxy_cache_path tmp/edge keys_zone=edge:4m max_size=64m inactive=15s use_temp_path=off manager_files=1000;',

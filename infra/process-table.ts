@@ -79,12 +79,12 @@ export function commandOf(pid: number): string {
 
 function readTable(): Row[] {
   if (!hasProc) return readTableFromPs()
-  const rows: Row[] = []
-  for (const name of readdirSync('/proc')) {
-    const row = /^\d+$/.test(name) ? readRow(Number(name)) : undefined
-    if (row) rows.push(row)
-  }
-  return rows
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  // By number, not as the texts they come as: of those who share a port it is mostly the first that opened it.
+  return pids
+    .map(Number)
+    .sort((a, b) => a - b)
+    .flatMap((pid) => readRow(pid) ?? [])
 }
 
 let bootId: string | undefined

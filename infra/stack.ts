@@ -6,13 +6,14 @@ import { removeEdgeCache } from './nginx-cache.ts'
 import { runOnce } from './one-shot.ts'
 import { opsProgram, renewStreams } from './ops.ts'
 import { claimReplicaPort } from './ports.ts'
+import { type MemberState, memberState } from './probes.ts'
 import { identify, memoryOfGroup } from './process-table.ts'
 import { redisProgram } from './redis.ts'
 import { replicaProgram } from './replica.ts'
 import { setupCommand } from './setup.ts'
 import { removeStackFile, type StackProcess, writeStackFile } from './stack-file.ts'
 import { type Program, type State, Supervised } from './supervisor.ts'
-import { replicaName, type Site } from './topology.ts'
+import { host, replicaName, type Site } from './topology.ts'
 
 // Together less than the ten seconds in which a stack is gone. Ops ends beside Nginx, which waits for open dashboards.
 const stopMs = { nginx: 2_000, apps: 3_500, data: 3_500 }
@@ -29,6 +30,8 @@ export interface ProcessStatus extends StackProcess {
   uptimeMs: number
   restarts: number
   memoryBytes: number
+  /** Of a mongod that is one of the two and answers. */
+  memberState: MemberState | undefined
 }
 
 /** The processes of one stack, in the order in which they need each other. */
@@ -163,6 +166,7 @@ export class Stack {
     return Promise.all(
       this.#all().map(async (supervised) => {
         const { program, identity, startedAt, restarts, state } = supervised
+        const isMember = program.role === 'mongod' && state === 'ready'
         return {
           ...{ role: program.role, name: program.name, port: program.port },
           pid: identity?.pid ?? 0,
@@ -171,6 +175,7 @@ export class Stack {
           uptimeMs: startedAt === undefined ? 0 : Date.now() - startedAt,
           restarts,
           memoryBytes: identity ? memoryOfGroup(identity.pid) : 0,
+          memberState: isMember ? await memberState(host, program.port) : undefined,
         }
       }),
     )

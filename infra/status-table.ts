@@ -2,7 +2,7 @@ import type { StackStatus } from './control.ts'
 
 /** A stack's state as a table for a person. */
 export function statusTable({ url, dataDir, launcher, processes }: StackStatus): string {
-  const header = ['role', 'name', 'pid', 'port', 'state', 'uptime', 'restarts', 'memory']
+  const header = ['role', 'name', 'pid', 'port', 'state', 'uptime', 'restarts', 'memory', 'replica set']
   const rows = processes.map((process) => [
     process.role,
     process.name,
@@ -12,6 +12,7 @@ export function statusTable({ url, dataDir, launcher, processes }: StackStatus):
     process.pid ? duration(process.uptimeMs) : '-',
     `${process.restarts}`,
     process.pid ? `${Math.round(process.memoryBytes / 2 ** 20)} MB` : '-',
+    process.memberState ?? '',
   ])
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
   const line = (cells: string[]) =>

@@ -5,6 +5,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { Type } from 'typebox'
 import { DomainError, type ErrorCode, type FieldError } from '../domain/errors.ts'
 import { describeError } from './logger.ts'
+import { wordsOf } from './patterns.ts'
 
 /** The one table of codes and statuses. */
 export const statusOf = {
@@ -230,7 +231,7 @@ const prefixes: Record<string, (path: string) => string> = {
 }
 
 function fieldError(failure: Failure, context: string): FieldError {
-  const { additionalProperty, missingProperty, allowedValues } = failure.params as Record<string, unknown>
+  const { additionalProperty, missingProperty, allowedValues, pattern } = failure.params as Record<string, unknown>
   const extra = additionalProperty ?? missingProperty
   const path =
     failure.instancePath + (extra === undefined ? '' : `/${String(extra).replace(/~/g, '~0').replace(/\//g, '~1')}`)
@@ -241,6 +242,6 @@ function fieldError(failure: Failure, context: string): FieldError {
         ? 'is required'
         : Array.isArray(allowedValues)
           ? `must be one of ${allowedValues.join(', ')}`
-          : (failure.message ?? 'is invalid')
+          : (wordsOf(pattern) ?? failure.message ?? 'is invalid')
   return { pointer: (prefixes[context] ?? prefixes.body)?.(path) ?? path, detail }
 }

@@ -1,5 +1,6 @@
-import { type TProperties, Type } from 'typebox'
+import { type TProperties, type TSchema, Type } from 'typebox'
 import type { ErrorCode } from '../domain/errors.ts'
+import { patterns } from './patterns.ts'
 
 declare module 'fastify' {
   interface FastifySchema {
@@ -18,8 +19,13 @@ export function Closed<T extends TProperties>(properties: T, options: object = {
   return Type.Object(properties, { additionalProperties: false, ...options })
 }
 
+/** What a client may leave out; whoever reads it after validation finds the default of the schema in its place. */
+export function Defaulted<T extends TSchema>(schema: T): T {
+  return Type.Optional(schema) as unknown as T
+}
+
 export const Id = Type.String({
-  pattern: '^[0-9a-f]{24}$',
+  pattern: patterns.id.pattern,
   description: '24 hex digits',
   examples: ['5f2b8c9d0e1f2a3b4c5d6e7f'],
 })
@@ -31,7 +37,7 @@ export function Text(maxLength: number, options: object = {}) {
   return Type.String({
     minLength: 1,
     maxLength,
-    pattern: '^(?=[\\s\\S]*\\S)[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f]*$',
+    pattern: patterns.text.pattern,
     ...options,
   })
 }
@@ -40,12 +46,13 @@ export const IdParams = Closed({ id: Id })
 
 /** The part of a query that pages through a list. */
 export const pageQuery = {
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Items per page' })),
+  limit: Defaulted(Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Items per page' })),
+  // No schema can say which were given out: one that fits and was not is refused all the same.
   cursor: Type.Optional(
     Type.String({
       minLength: 1,
       maxLength: 512,
-      pattern: '^[A-Za-z0-9_-]+$',
+      pattern: patterns.cursor.pattern,
       description: '`nextCursor` of the page before',
     }),
   ),

@@ -173,6 +173,26 @@ function fits(route: string, path: (string | number)[], value: unknown): boolean
   )
 }
 
+describe('what breaks a pattern', () => {
+  const post = async (change: object) =>
+    user.post('/api/orders', { ...good['POST /api/orders']?.(), ...change }, { 'idempotency-key': 'a b' })
+  test.each<[string, () => ReturnType<typeof user.call>, string, RegExp]>([
+    ['an id in a path', () => user.call('/api/orders/12'), '{id}', /24 hex digits/],
+    ['an id in a body', () => user.post('/api/orders', { restaurantId: 'x' }), '#/restaurantId', /24 hex digits/],
+    ['a text', () => post({ note: '\u0007' }), '#/note', /no control characters/],
+    ['a text for terminals of eight bits', () => post({ note: 'a\u009b2J' }), '#/note', /no control characters/],
+    ['a key', () => post({}), 'idempotency-key', /visible ASCII/],
+    ['a cursor', () => user.call('/api/orders?cursor=!'), '?cursor', /nextCursor/],
+    ['a position', () => user.call('/api/restaurants?near=here'), '?near', /longitude,latitude/],
+  ])('is told in words: %s', async (_what, ask, pointer, words) => {
+    const answer = await ask()
+    expect(answer.statusCode).toBe(400)
+    const { errors = [] } = answer.json() as ProblemBody
+    expect(errors).toContainEqual({ pointer, detail: expect.stringMatching(words) })
+    expect(JSON.stringify(errors)).not.toContain('pattern')
+  })
+})
+
 describe('an order', () => {
   test.each<[string, unknown, string]>([
     ['no dishes', { items: [] }, '#/items'],

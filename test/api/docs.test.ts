@@ -1,6 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { LightMyRequestResponse } from 'fastify'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { wordsOf } from '../../apps/api/patterns.ts'
 import { statusOf } from '../../apps/api/problem.ts'
 import type { OpenApiDocument } from '../support/answers.ts'
 import { Client, type Fleet, fleetForFile } from '../support/api.ts'
@@ -29,6 +30,19 @@ const operations = () =>
   Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
   )
+
+interface Schema {
+  properties?: Record<string, { default?: unknown }>
+  required?: string[] | boolean
+  pattern?: string
+}
+
+/** Everything in a document that could be a schema. */
+function* everySchema(value: unknown): Generator<Schema> {
+  if (typeof value !== 'object' || value === null) return
+  if (!Array.isArray(value)) yield value
+  for (const inner of Object.values(value)) yield* everySchema(inner)
+}
 
 describe('the OpenAPI document', () => {
   test('is of version 3.1 and has what that version asks for', () => {
@@ -109,6 +123,20 @@ describe('the OpenAPI document', () => {
         'PUT /api/restaurants/{id}/menu',
       ].sort(),
     )
+  })
+
+  test('asks for nothing that has a default', () => {
+    const asked = [...everySchema(document)].flatMap(({ properties = {}, required }) =>
+      // Of a parameter it is a truth value.
+      [required].flat().filter((name) => typeof name === 'string' && properties[name]?.default !== undefined),
+    )
+    expect(asked).toEqual([])
+  })
+
+  test('has words for every pattern that a client may break', () => {
+    const found = new Set([...everySchema(document)].flatMap(({ pattern }) => pattern ?? []))
+    expect(found.size).toBeGreaterThan(3)
+    for (const pattern of found) expect([pattern, wordsOf(pattern)]).toEqual([pattern, expect.stringMatching(/^must /)])
   })
 
   test('announces the problems that any route may give', () => {

@@ -456,6 +456,21 @@ describe('who is somebody', () => {
     expect(replica.requests[2]?.headers).toMatchObject(headers)
   })
 
+  test.each(['public, max-age=300', 'public, s-maxage=300', 'public, max-age=300, must-revalidate'])(
+    'and gives credentials has an answer of their own, though a replica calls it %s',
+    async (cacheControl) => {
+      answer = give({ 'cache-control': cacheControl })
+      const path = newPath()
+      await atAGoodTime()
+      const own = await get(path, { authorization: 'Bearer abc' })
+      answer = give()
+      const other = await get(path)
+      const again = await get(path, { authorization: 'Bearer abc' })
+      expect([own, other, again].map(cacheOf)).toEqual(['BYPASS', 'MISS', 'BYPASS'])
+      expect(new Set([own, other, again].map(({ body }) => body)).size).toBe(3)
+    },
+  )
+
   test.each<[string, Record<string, string>]>([
     ['a condition on what is there', { 'if-match': '"one"' }],
     ['a condition on when it changed', { 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' }],
@@ -501,10 +516,17 @@ describe('who is somebody', () => {
 describe('what is not for everybody', () => {
   test.each<[string, Record<string, string | string[]>, number?]>([
     ['a cookie', { 'set-cookie': 'sid=abc; HttpOnly' }],
+    ['several cookies', { 'set-cookie': ['theme=dark', 'sid=abc; HttpOnly'] }],
     ['what is private', { 'cache-control': 'private, max-age=300' }],
     ['what is not to be stored', { 'cache-control': 'no-store' }],
     ['what is not to be stored, whatever else is said', { 'cache-control': 'public, max-age=300, no-store' }],
     ['what is not to be stored, in another order', { 'cache-control': 'no-store', 'x-accel-expires': '60' }],
+    ['what is private, among others and in capitals', { 'cache-control': 'PUBLIC, MAX-AGE=300, PRIVATE' }],
+    ['what is private on a line of its own', { 'cache-control': ['public, max-age=300', 'private'] }],
+    ['what is in part private', { 'cache-control': 'public, max-age=300, private="set-cookie"' }],
+    ['what is not to be stored, on a line of its own', { 'cache-control': ['public, max-age=300', 'no-store'] }],
+    ['what is not to be stored, in capitals', { 'cache-control': 'public, max-age=300, NO-STORE' }],
+    ['what is to be asked for again, whatever else is said', { 'cache-control': 'no-cache, public, max-age=300' }],
     ['what is to be asked for again', { 'cache-control': 'no-cache' }],
     ['what nobody called public', { 'cache-control': 'max-age=300' }],
     ['what is old at once', { 'cache-control': 'public, max-age=0' }],
@@ -517,6 +539,10 @@ describe('what is not for everybody', () => {
     ['what must not stand in for an error', { 'cache-control': 'public, max-age=300, must-revalidate' }],
     ['what shared caches must ask for again', { 'cache-control': 'public, max-age=300, s-maxage=60' }],
     ['what varies by everything', { vary: '*' }],
+    ['what varies by everything, among others', { vary: 'cookie, *' }],
+    ['what varies by everything, on a line of its own', { vary: ['cookie', '*'] }],
+    ['what varies by a header on a line of its own', { vary: ['cookie', 'user-agent'] }],
+    ['what varies by who asks', { vary: 'authorization' }],
     ['what varies by a header that is not in the key', { vary: 'cookie, accept-language' }],
     ['a restaurant that is not there', { 'cache-control': 'no-store' }, 404],
     ['one that somebody called public', {}, 404],

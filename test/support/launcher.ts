@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { endLeftovers, findLeftovers } from '../../infra/leftovers.ts'
 import { isRunning } from '../../infra/process-table.ts'
 import { readStackFile, type StackProcess } from '../../infra/stack-file.ts'
-import { waitFor } from './servers.ts'
+import { endWithUs, waitFor } from './servers.ts'
 
 const checkout = join(import.meta.dirname, '../..')
 const startWithinMs = 120_000
@@ -40,11 +40,13 @@ export function launch(options: LaunchOptions): Launcher {
   const { dataDir, port, args = [], env = {}, root = checkout, byNpm = false } = options
   const flags = ['--port', `${port}`, '--data-dir', dataDir, ...args]
   const [command, ...before] = byNpm ? ['npm', 'start', '--'] : [process.execPath, 'infra/with-node.js', 'infra/up.ts']
-  const child = spawn(command as string, [...before, ...flags], {
-    cwd: root,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = endWithUs(
+    spawn(command as string, [...before, ...flags], {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  )
   let said = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk) => {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findBinaries } from '../../infra/binaries.ts'
 import { featuresOf, placeHttpConf, placeServerConf } from '../../infra/nginx-place.ts'
-import { endProcess, freePorts, waitFor } from './servers.ts'
+import { endProcess, endWithUs, freePorts, waitFor } from './servers.ts'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -61,7 +61,7 @@ export async function startNginx(
   const main = `daemon off; pid nginx.pid; ${user}`
   const args = ['-p', prefix, '-c', join(prefix, 'nginx.conf'), '-e', 'stderr', '-g', main]
   const { stdout, stderr } = await promisify(execFile)(nginx.path, ['-t', ...args])
-  const child = spawn(nginx.path, args, { stdio: 'ignore' })
+  const child = endWithUs(spawn(nginx.path, args, { stdio: 'ignore' }))
   const url = `http://127.0.0.1:${port}`
   const stop = async () => {
     // The master ends its workers only if it is asked to.

@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { endProcess, freePorts, waitFor } from './servers.ts'
+import { endProcess, endWithUs, freePorts, waitFor } from './servers.ts'
 
 const folder = join(import.meta.dirname, '../../infra/prometheus')
 
@@ -67,7 +67,7 @@ export async function startPrometheus(
     `--storage.tsdb.path=${join(dir, 'data')}`,
     `--web.listen-address=127.0.0.1:${port}`,
   ]
-  const child = spawn('prometheus', args, { stdio: 'ignore' })
+  const child = endWithUs(spawn('prometheus', args, { stdio: 'ignore' }))
   const url = `http://127.0.0.1:${port}`
   const stop = async () => {
     await endProcess(child)

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -126,9 +127,15 @@ const startProcesses: Start = async (ports, rootPassword, redisPassword) => {
   })
   const dir = await mkdtemp(join(tmpdir(), 'brigade-test-'))
   const children: ChildProcess[] = []
+  const start = (command: string, args: string[]) => {
+    children.push(endWithUs(spawn(command, args, { stdio: 'ignore', cwd: dir }), 'SIGKILL'))
+  }
+  const remove = () => rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 })
+  process.once('exit', remove)
   const stop = async () => {
     await Promise.all(children.map(endProcess))
-    await rm(dir, { recursive: true, force: true })
+    remove()
+    process.off('exit', remove)
   }
   try {
     const keyFile = join(dir, 'keyfile')
@@ -137,11 +144,7 @@ const startProcesses: Start = async (ports, rootPassword, redisPassword) => {
     const mongoPorts = ports.slice(0, members)
     for (const port of mongoPorts) {
       const data = await mkdtemp(join(dir, 'mongod-'))
-      children.push(
-        spawn(binaries.mongod.path, ['--dbpath', data, '--bind_ip', '127.0.0.1', ...mongodFlags(port, keyFile)], {
-          stdio: 'ignore',
-        }),
-      )
+      start(binaries.mongod.path, ['--dbpath', data, '--bind_ip', '127.0.0.1', ...mongodFlags(port, keyFile)])
     }
     const redisPort = ports[members] ?? 0
     const redisArguments = [
@@ -154,7 +157,7 @@ const startProcesses: Start = async (ports, rootPassword, redisPassword) => {
       '--requirepass',
       redisPassword,
     ]
-    children.push(spawn(binaries.redis.path, redisArguments, { stdio: 'ignore', cwd: dir }))
+    start(binaries.redis.path, redisArguments)
     await initiate(mongoPorts, rootPassword)
     return { kind: 'local processes', stop }
   } catch (error) {
@@ -230,6 +233,19 @@ export async function waitFor(what: string, timeoutMs: number, check: () => Prom
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   throw new Error(`Waited ${timeoutMs} ms for ${what}`, { cause: last })
+}
+
+// By themselves signals end a process without its `exit`, on which the children are ended.
+for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+  process.once(signal, () => process.exit(128 + number))
+}
+
+/** Has a child end with this process, also where a signal ends that before any teardown can. */
+export function endWithUs<T extends ChildProcess>(child: T, signal: NodeJS.Signals = 'SIGTERM'): T {
+  const end = () => child.kill(signal)
+  process.once('exit', end)
+  child.once('exit', () => process.off('exit', end))
+  return child
 }
 
 export async function endProcess(child: ChildProcess): Promise<void> {

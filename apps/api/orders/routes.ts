@@ -79,7 +79,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
       },
     },
     async (request) => {
-      const { status, limit = 20, cursor } = request.query
+      const { status, limit, cursor } = request.query
       const slice = await orders.listForUser(currentUserId(request), status, { limit, cursor }, 'any')
       return { items: slice.items.map(viewOrder), nextCursor: slice.nextCursor }
     },
@@ -175,7 +175,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
     },
     async (request) => {
       await restaurants.requireOwner(request.params.id, currentUserId(request), 'any')
-      const { status, limit = 20, cursor } = request.query
+      const { status, limit, cursor } = request.query
       const slice = await orders.listForRestaurant(request.params.id, status, { limit, cursor }, 'any')
       return { items: slice.items.map(viewOrder), nextCursor: slice.nextCursor }
     },

@@ -1,7 +1,9 @@
 import { type Static, Type } from 'typebox'
 import { kitchenStatuses, maxOrderLines, maxQuantity, type Order, orderStatuses } from '../../domain/order.ts'
+import { patterns } from '../patterns.ts'
 import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
 
+// Which dishes are on a menu, and whether an id is a restaurant's, no schema can say: that is 422.
 export const PlaceOrder = Closed({
   restaurantId: Id,
   items: Type.Array(Closed({ menuItemId: Id, quantity: Type.Integer({ minimum: 1, maximum: maxQuantity }) }), {
@@ -16,7 +18,7 @@ export const IdempotencyHeader = Type.Object({
     Type.String({
       minLength: 1,
       maxLength: 255,
-      pattern: '^[\\x21-\\x7e]+$',
+      pattern: patterns.idempotencyKey.pattern,
       description: 'Of your choice, one per order: trying again with it within 24 hours never orders twice',
       examples: ['5f0c6a58-3c58-4d1c-8d3e-0f6f4dc0a001'],
     }),

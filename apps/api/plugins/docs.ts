@@ -21,6 +21,7 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
         title: 'Brigade',
         version,
         description: 'Order food: restaurants, menus, orders and the kitchen.',
+        // No contact: whoever runs it is whom to ask.
         license: { name: 'MIT', identifier: 'MIT' },
       },
       servers: [{ url: '/' }],

@@ -52,7 +52,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       },
     },
     async (request, reply) => {
-      const { limit = 20, cursor } = request.query
+      const { limit, cursor } = request.query
       const slice = await restaurants.list(searchOf(request.query), { limit, cursor }, 'any')
       allowCaching(request, reply, 'restaurants')
       return { items: slice.items.map(viewSummary), nextCursor: slice.nextCursor }
@@ -72,6 +72,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       schema: {
         tags: ['restaurants'],
         summary: 'A restaurant and its menu',
+        description: 'Its `ETag` in `If-None-Match` gets 304 for as long as it has not changed.',
         params: IdParams,
         headers: Type.Object({ 'if-none-match': Type.Optional(Type.String()) }),
         response: { 200: RestaurantView, 304: Type.Null({ description: 'It is as `If-None-Match` has it' }) },
@@ -105,7 +106,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       },
     },
     async (request, reply) => {
-      const { menu = [], ...details } = request.body
+      const { menu, ...details } = request.body
       const restaurant = await restaurants.create(currentUserId(request), details, menu, request.id)
       return sendRestaurant(reply.status(201).header('location', `/api/restaurants/${restaurant.id}`), restaurant)
     },
@@ -131,6 +132,7 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
       schema: {
         ...change.schema,
         summary: 'Change the details of a restaurant',
+        description: 'What is left out stays as it is.',
         body: RestaurantChanges,
         problems: ['unauthenticated', 'forbidden', 'not_found', 'precondition_failed'],
       },

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import type { MenuItem, Position, Restaurant, RestaurantSummary } from '../../domain/restaurant.ts'
-import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
+import { patterns } from '../patterns.ts'
+import { Cents, Closed, Defaulted, Id, pageQuery, Text, Time } from '../schema.ts'
 
 // Not `Type.Tuple`, which writes tuples as they were before JSON Schema 2020-12.
 const Location = Type.Unsafe<Position>({
@@ -29,8 +30,8 @@ const details = {
 
 const dish = {
   name: Text(200, { examples: ['Tagliatelle al ragù'] }),
-  description: Type.String({ maxLength: 1000, default: '' }),
-  category: Text(100, { default: 'mains' }),
+  description: Defaulted(Type.String({ maxLength: 1000, default: '' })),
+  category: Defaulted(Text(100, { default: 'mains' })),
   priceCents: Cents,
 }
 
@@ -43,7 +44,7 @@ export const MenuInput = Type.Array(
 
 export const NewRestaurant = Closed({
   ...details,
-  menu: Type.Optional(Type.Array(Closed(dish), { maxItems: maxMenuItems, default: [] })),
+  menu: Defaulted(Type.Array(Closed(dish), { maxItems: maxMenuItems, default: [] })),
 })
 export const RestaurantChanges = Type.Partial(Closed(details), { additionalProperties: false, minProperties: 1 })
 export const NewMenu = Closed({ menu: MenuInput })
@@ -56,9 +57,10 @@ export const RestaurantQuery = Closed({
       description: 'Whole words that all occur in the name or the cuisine; case, accents and apostrophes do not matter',
     }),
   ),
+  // The pattern bounds the digits. A place beyond ±180 or ±90 degrees is refused by the route: no pattern says it well.
   near: Type.Optional(
     Type.String({
-      pattern: '^-?\\d{1,3}(\\.\\d{1,12})?,-?\\d{1,2}(\\.\\d{1,12})?$',
+      pattern: patterns.position.pattern,
       description: '`longitude,latitude`: nearest first',
       examples: ['-73.9855,40.758'],
     }),

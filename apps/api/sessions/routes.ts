@@ -94,6 +94,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
       schema: {
         tags: ['sessions'],
         summary: 'Log out',
+        description: 'Ends the session of this request, on every replica, and clears its cookie.',
         security: bySession,
         response: { 204: Type.Null() },
         problems: ['unauthenticated'],
