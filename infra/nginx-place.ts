@@ -41,13 +41,17 @@ export function publicHosts({ PUBLIC_HOSTS = '' }: NodeJS.ProcessEnv): string[] 
   return [...loopbackNames, ...added]
 }
 
-/** How many idle connections to the replicas are kept per worker, also for the edge cache. */
+/** As a replica has it by default. */
+const defaultRequests = 256
+
+/** How many idle connections to the edge cache are kept per worker. */
 const idleConnections = 64
 
 /**
  * What `nginx.conf` includes in its http context on this machine. Paths are relative to the data directory's nginx folder.
  *
  * @param hosts the names that this stack answers to, `*` among them for any
+ * @param env the settings of the replicas, of which one tells how many requests each will take at a time
  * @param ports `status` is where Nginx listens for itself: for the second pass of its edge cache, and with its status
  */
 export function placeHttpConf(
@@ -55,7 +59,10 @@ export function placeHttpConf(
   replicaPorts: number[],
   ports: { status: number; ops: number },
   hosts: string[],
+  env: NodeJS.ProcessEnv,
 ): string {
+  // Replicas themselves complain of a setting that makes no sense.
+  const mostRequests = Number(env.MAX_REQUESTS_IN_FLIGHT) || defaultRequests
   const replicas = (name: string, options: string, idle: number) => [
     `upstream ${name} {`,
     `  zone ${name} 64k;`,
@@ -66,7 +73,8 @@ export function placeHttpConf(
     '}',
   ]
   const lines = [
-    ...replicas('app', 'max_fails=1 fail_timeout=1s', idleConnections),
+    // As many idle connections as a rush uses: what is opened for each request costs more than the request.
+    ...replicas('app', `max_conns=${mostRequests} max_fails=1 fail_timeout=1s`, defaultRequests),
     ...replicas('elsewhere', 'max_fails=0', 4),
     `upstream edge { server ${host}:${ports.status}; keepalive ${idleConnections}; }`,
     `upstream ops { server ${host}:${ports.ops}; keepalive 4; }`,

@@ -53,7 +53,7 @@ export async function configureNginx(site: Site, replicaPorts: number[], signal:
   keepEdgeCache(dataDir)
   writeWhole(
     join(dataDir.nginx, 'place.http.conf'),
-    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports, publicHosts(site.env)),
+    placeHttpConf(featuresOf(binaries.nginx), replicaPorts, ports, publicHosts(site.env), site.env),
   )
   writeWhole(join(dataDir.nginx, 'place.server.conf'), placeServerConf(publicPort, publicAddresses))
   const { status, lines } = await runOnce(

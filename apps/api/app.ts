@@ -119,6 +119,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     maxInFlight: config.MAX_REQUESTS_IN_FLIGHT,
     busyInFlight: config.BUSY_REQUESTS_IN_FLIGHT,
     busyDelayMs: config.BUSY_EVENT_LOOP_DELAY_MS,
+    busyResponseMs: config.BUSY_RESPONSE_MS,
   })
   refuseEncodedBodies(app)
   app.removeContentTypeParser('text/plain')

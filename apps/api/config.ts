@@ -123,15 +123,20 @@ export const settings = Type.Object({
     description: 'Requests at a time, whatever they wait for; more get 503 at once',
   }),
   BUSY_REQUESTS_IN_FLIGHT: Type.Integer({
-    default: 32,
+    default: 48,
     minimum: 1,
     maximum: 100_000,
-    description: 'Requests at a time while the event loop is late; more get 503 at once',
+    description: 'Requests at a time while the event loop or answers are late; more get 503 at once',
   }),
   BUSY_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 50,
     ...milliseconds,
     description: 'Delay of the event loop, on average over the last moments, from which it counts as late',
+  }),
+  BUSY_RESPONSE_MS: Type.Integer({
+    default: 100,
+    ...milliseconds,
+    description: 'Time to an answer, on average over the last ones, from which they count as late',
   }),
   BODY_LIMIT_BYTES: Type.Integer({
     default: 262_144,

@@ -71,3 +71,16 @@ describe('a replica with as many requests as it may have', () => {
     expect((await client.call('/api/restaurants')).statusCode).toBe(200)
   })
 })
+
+test('a replica whose answers are late on the whole refuses what is more than a few at a time', async () => {
+  const fleet = await fleetForTest({ BUSY_REQUESTS_IN_FLIGHT: '1', BUSY_RESPONSE_MS: '1' }, 1)
+  const client = new Client(fleet)
+  const list = () => client.call('/api/restaurants')
+  // One after the other they are never refused, however late.
+  for (let time = 0; time < 200; time++) expect((await list()).statusCode).toBe(200)
+  const answers = await Promise.all(Array.from({ length: 20 }, list))
+  expect(answers.filter(({ statusCode }) => statusCode === 200).length).toBeGreaterThan(0)
+  expect(answers.filter(({ statusCode }) => statusCode === 503).length).toBeGreaterThan(0)
+  expect((await client.call('/metrics')).body).toMatch(/brigade_shed_requests_total\{reason="response_time"\} [1-9]/)
+  expect((await list()).statusCode).toBe(200)
+})

@@ -149,7 +149,7 @@ test('its places differ in addresses only', async () => {
       .map((line) => line.replace(/^server \S+( resolve)?/, 'server'))
   const compose = await readFile(join(import.meta.dirname, '../../nginx/compose/place.http.conf'), 'utf8')
   const features = { version: '1.30', hasStubStatus: true, tempPaths: [] }
-  const local = placeHttpConf(features, [3000], { status: 3001, ops: 3002 }, ['*'])
+  const local = placeHttpConf(features, [3000], { status: 3001, ops: 3002 }, ['*'], {})
   for (const upstream of [/upstream app \{([^}]*)\}/, /upstream elsewhere \{([^}]*)\}/]) {
     expect(blockOf(upstream, compose)).toContain('least_conn;')
     expect(blockOf(upstream, compose)).toEqual(blockOf(upstream, local))

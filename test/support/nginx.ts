@@ -55,7 +55,7 @@ export async function startNginx(
   await writeFile(join(prefix, 'nginx.conf'), conf)
   const [port = 0, status = 0, unusedPort = 0] = await freePorts(3)
   const ports = { status, ops: opsPort ?? unusedPort }
-  await writeFile(join(prefix, 'place.http.conf'), placeHttpConf(featuresOf(nginx), replicaPorts, ports, hosts))
+  await writeFile(join(prefix, 'place.http.conf'), placeHttpConf(featuresOf(nginx), replicaPorts, ports, hosts, {}))
   await writeFile(join(prefix, 'place.server.conf'), placeServerConf(port, ['127.0.0.1']))
   const user = process.getuid?.() === 0 ? 'user root; ' : ''
   const main = `daemon off; pid nginx.pid; ${user}`

@@ -21,7 +21,7 @@ export const limits = ['requests', 'logins_of_address', 'logins_of_account'] as 
 export type Limit = (typeof limits)[number]
 
 /** Why a request is refused before anything is done for it. */
-export const overloads = ['in_flight', 'delay'] as const
+export const overloads = ['in_flight', 'delay', 'response_time'] as const
 export type Overload = (typeof overloads)[number]
 
 /** What a replica counts, in Prometheus's format. */

@@ -439,7 +439,7 @@ export const hostileRows: readonly Row[] = [
   },
   {
     name: 'hostile-cold-key',
-    fault: '500 readers at once of a restaurant that no cache has, directly at the replicas, three times',
+    fault: '500 readers within half a second of a restaurant that no cache has, directly at the replicas, three times',
     undo: nothing,
     also: 'one read of MongoDB each time',
     // The people wait too while this process opens 500 connections.
@@ -465,7 +465,12 @@ export const hostileRows: readonly Row[] = [
           await scene.attacker.ask({ method: 'PATCH', path, body: { name: `Cold ${round}` } })
           // Until every secondary that is healthy has it.
           await scene.hold(500)
-          const answers = await Promise.all(readers.map((reader) => reader.ask({ method: 'GET', path })))
+          const answers = await Promise.all(
+            readers.map(async (reader, index) => {
+              await scene.hold(index)
+              return reader.ask({ method: 'GET', path })
+            }),
+          )
           const reads = answers.filter(({ headers }) => !/^cache$/.test(String(headers['x-read-from']))).length
           for (const answer of answers) expectStatus(scene, 'a reader', answer, [200])
           if (reads !== 1) scene.wrong(`${reads} reads of MongoDB for one cold restaurant`)
