@@ -41,6 +41,9 @@ export function publicHosts({ PUBLIC_HOSTS = '' }: NodeJS.ProcessEnv): string[] 
   return [...loopbackNames, ...added]
 }
 
+/** Connections that may wait to be accepted. */
+const listenOptions = 'backlog=4096'
+
 /** As a replica has it by default. */
 const defaultRequests = 256
 
@@ -90,14 +93,24 @@ export function placeHttpConf(
   ]
   // A reload closes idle connections of clients; a request that is just under way on one would be lost.
   if (!isOlder(features.version, '1.27.4')) lines.push('keepalive_min_timeout 1s;')
-  lines.push('server {', `  listen ${host}:${ports.status};`, '  access_log off;', '  include edge.server.conf;')
+  lines.push(
+    'server {',
+    `  listen ${host}:${ports.status} ${listenOptions};`,
+    '  access_log off;',
+    '  include edge.server.conf;',
+  )
   // Ops asks for it every second. An Nginx that has no figures still says that it answers, and logs no missing file.
   lines.push(`  location = /status { ${features.hasStubStatus ? 'stub_status' : 'return 204'}; }`)
   lines.push('}')
   return `${lines.join('\n')}\n`
 }
 
-/** What `nginx.conf` includes in its server context on this machine. */
+/**
+ * What `nginx.conf` includes in its server context on this machine. Where more connections come at once than may wait to be
+ * accepted, clients take those for open that the system has dropped, and wait for seconds.
+ */
 export function placeServerConf(port: number, addresses: string[]): string {
-  return addresses.map((address) => `listen ${address.includes(':') ? `[${address}]` : address}:${port};\n`).join('')
+  return addresses
+    .map((address) => `listen ${address.includes(':') ? `[${address}]` : address}:${port} ${listenOptions};\n`)
+    .join('')
 }

@@ -51,7 +51,10 @@ const mongo = await patiently(() =>
 await redisReady(redis, 2_000).catch((error: Error) => logger.warn(error.message))
 
 const { server, health } = await buildApp({ mongo, redis, config, name, version, logger })
-await server.listen({ host: config.HOST, port: config.PORT })
+// A rush opens more connections at once than the 511 that may wait to be accepted by default. What does not fit is dropped,
+// and whoever sent it takes the connection for open.
+const backlog = 4_096
+await server.listen({ host: config.HOST, port: config.PORT, backlog })
 logger.info({ host: config.HOST, port: config.PORT }, 'listening')
 if (config.READ_ROUTING !== 'causal') {
   logger.warn(`READ_ROUTING is ${config.READ_ROUTING}: nobody is promised to read what they have written`)

@@ -26,7 +26,7 @@ test('sends no replica more than it takes', () => {
 
 test('uses what the binary has, and nothing that it has not', () => {
   const old = placeHttpConf(featuresOf(debian), [3001], ports, ['*'], {})
-  expect(old).toContain('listen 127.0.0.1:3100;')
+  expect(old).toContain('listen 127.0.0.1:3100 backlog=4096;')
   expect(old).toContain('stub_status;')
   expect(old).toContain('scgi_temp_path')
   expect(old).not.toContain('keepalive_min_timeout')
@@ -40,5 +40,7 @@ test('uses what the binary has, and nothing that it has not', () => {
 })
 
 test('listens on each address', () => {
-  expect(placeServerConf(8080, ['127.0.0.1', '::1'])).toBe('listen 127.0.0.1:8080;\nlisten [::1]:8080;\n')
+  expect(placeServerConf(8080, ['127.0.0.1', '::1'])).toBe(
+    'listen 127.0.0.1:8080 backlog=4096;\nlisten [::1]:8080 backlog=4096;\n',
+  )
 })
