@@ -72,12 +72,14 @@ export function placeHttpConf(
     '  least_conn;',
     ...replicaPorts.map((port) => `  server ${host}:${port} ${options};`),
     `  keepalive ${idle};`,
+    '  keepalive_requests 100000;',
     '  keepalive_timeout 60s;',
     '}',
   ]
   const lines = [
-    // As many idle connections as a rush uses: what is opened for each request costs more than the request.
-    ...replicas('app', `max_conns=${mostRequests} max_fails=1 fail_timeout=1s`, defaultRequests),
+    // As many idle connections as a rush of three replicas uses: Node accepts one in each turn of its event loop, so that
+    // whoever needs a new one waits longest where there is most to do.
+    ...replicas('app', `max_conns=${mostRequests} max_fails=1 fail_timeout=1s`, 3 * mostRequests),
     ...replicas('elsewhere', 'max_fails=0', 4),
     `upstream edge { server ${host}:${ports.status}; keepalive ${idleConnections}; }`,
     `upstream ops { server ${host}:${ports.ops}; keepalive 4; }`,
