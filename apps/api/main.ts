@@ -8,6 +8,7 @@ import { connectRedis, redisReady } from '../data/redis.ts'
 import { SettingsError } from '../data/settings.ts'
 import { buildApp } from './app.ts'
 import { type ApiConfig, readConfig } from './config.ts'
+import { openDoor } from './door.ts'
 import { createLogOutput } from './log-output.ts'
 import { createLogger } from './logger.ts'
 
@@ -51,10 +52,7 @@ const mongo = await patiently(() =>
 await redisReady(redis, 2_000).catch((error: Error) => logger.warn(error.message))
 
 const { server, health } = await buildApp({ mongo, redis, config, name, version, logger })
-// A rush opens more connections at once than the 511 that may wait to be accepted by default. What does not fit is dropped,
-// and whoever sent it takes the connection for open.
-const backlog = 4_096
-await server.listen({ host: config.HOST, port: config.PORT, backlog })
+const door = await openDoor(server, { host: config.HOST, port: config.PORT })
 logger.info({ host: config.HOST, port: config.PORT }, 'listening')
 if (config.READ_ROUTING !== 'causal') {
   logger.warn(`READ_ROUTING is ${config.READ_ROUTING}: nobody is promised to read what they have written`)
@@ -65,7 +63,7 @@ closeWithGrace({ delay: config.SHUTDOWN_TIMEOUT_MS, logger }, async ({ signal, e
   health.drain()
   // Whoever sends requests here needs a moment to see that readiness fails.
   if (signal) await sleep(config.DRAIN_MS)
-  await server.close()
+  await door.close()
   await mongo.close()
   redis.disconnect()
   logger.info('closed')
