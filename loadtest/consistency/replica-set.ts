@@ -98,7 +98,9 @@ export class ReplicaSet {
 
   /** @throws MongoServerError when no secondary catches up in time */
   async stepDown(name: string): Promise<void> {
-    await this.#admin(name).command({ replSetStepDown: 10, secondaryCatchUpPeriodSecs: 5 })
+    // It stands for no election for so long; where all others do not either, since they were asked just before, it goes on
+    // asking them, and takes no writes meanwhile.
+    await this.#admin(name).command({ replSetStepDown: 4, secondaryCatchUpPeriodSecs: 2 })
   }
 
   /** Switches a fail point of a member; only where it was started with `enableTestCommands`. */
