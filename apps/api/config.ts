@@ -123,7 +123,7 @@ export const settings = Type.Object({
     description: 'Requests at a time, whatever they wait for; more get 503 at once',
   }),
   BUSY_REQUESTS_IN_FLIGHT: Type.Integer({
-    default: 48,
+    default: 64,
     minimum: 1,
     maximum: 100_000,
     description: 'Requests at a time while the event loop or answers are late; more get 503 at once',

@@ -27,6 +27,15 @@ type PlaceCall = CallOf<'place'>
 
 // What says that it is old stands in for errors of replicas, for as long as Nginx keeps it for that.
 const standInMs = 10_000
+// What a list is shown for after a replica has made it, whose data may be as old as a read may be. A restaurant by itself
+// is made from what was last written.
+const keptMs = 2_000
+
+/** How long Nginx may have had what it shows. */
+function mayStandMs({ op, from }: ReadCall): number {
+  if (from === 'edge-stale') return standInMs
+  return op === 'search' && from === 'edge' ? keptMs : 0
+}
 
 /** Restaurants: their owner sees each edit at once, everybody else within the bound, and nobody goes back. */
 export class RestaurantJudge {
@@ -109,9 +118,7 @@ export class RestaurantJudge {
       if (user === state.owner) {
         if (written) this.#hold('own-writes', call, part, shown, written)
       } else {
-        const due = state.acknowledged[part].before(
-          start - this.#stalenessMs - (call.from === 'edge-stale' ? standInMs : 0),
-        )
+        const due = state.acknowledged[part].before(start - this.#stalenessMs - mayStandMs(call))
         if (due) this.#hold('stale', call, part, shown, due)
       }
       if (user === null) continue

@@ -194,6 +194,15 @@ describe('staleness', () => {
     expect(violated([...edits, call(2_021, 2_030, look(2), anonymous)])).toEqual([])
   })
 
+  test('a list that Nginx has kept may be two seconds older, a restaurant by itself may not', () => {
+    const kept = { ...anonymous, from: 'edge' }
+    const search: Operation = { op: 'search', key: 'r', value: { name: 1 } }
+    expect(violated([...edits, call(4_019, 4_030, search, kept)])).toEqual([])
+    expect(violated([...edits, call(4_021, 4_030, search, kept)])).toEqual(['stale'])
+    expect(violated([...edits, call(2_021, 2_030, search, anonymous)])).toEqual(['stale'])
+    expect(violated([...edits, call(2_021, 2_030, look(1), kept)])).toEqual(['stale'])
+  })
+
   test('what Nginx says is old may be ten seconds older', () => {
     const old = { ...anonymous, from: 'edge-stale' }
     expect(violated([...edits, call(12_019, 12_030, look(1), old)])).toEqual([])

@@ -439,7 +439,7 @@ export const hostileRows: readonly Row[] = [
   },
   {
     name: 'hostile-cold-key',
-    fault: '500 readers within half a second of a restaurant that no cache has, directly at the replicas, three times',
+    fault: '500 readers within a second of a restaurant that no cache has, directly at the replicas, three times',
     undo: nothing,
     also: 'one read of MongoDB each time',
     // The people wait too while this process opens 500 connections.
@@ -467,7 +467,7 @@ export const hostileRows: readonly Row[] = [
           await scene.hold(500)
           const answers = await Promise.all(
             readers.map(async (reader, index) => {
-              await scene.hold(index)
+              await scene.hold(2 * index)
               return reader.ask({ method: 'GET', path })
             }),
           )
