@@ -24,6 +24,8 @@ export const primary = ({ set }: Scene) => set.named('primary')
 async function again(scene: Scene, times: number, work: () => Promise<void>): Promise<void> {
   for (let time = 0; time < times; time++) {
     await until(async () => (await primary(scene)).length === 1)
+    // Two outages that run into one another are none that anybody made a promise about.
+    if (time > 0) await scene.hold(1_000)
     await work()
     await scene.hold(1_500)
   }
