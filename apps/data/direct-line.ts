@@ -41,6 +41,12 @@ export function openDirectLine(address: string, credentials: Credentials | undef
   }
 }
 
+/** Whether the other side has ended the connection, or refuses one, as a mongod does that ends, and not one that is slow. */
+export function isEnded(error: unknown): boolean {
+  const { MongoNetworkError, MongoNetworkTimeoutError } = mongoose.mongo
+  return error instanceof MongoNetworkError && !(error instanceof MongoNetworkTimeoutError)
+}
+
 function clientOf(address: string, credentials: Credentials | undefined, appName: string): mongo.MongoClient {
   return new mongoose.mongo.MongoClient(`mongodb://${address}/`, {
     ...(credentials

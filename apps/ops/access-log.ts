@@ -20,7 +20,8 @@ const mostChunks = 16
 /** Lines are shorter; what has no end by then is no line of ours. */
 const longestLineBytes = 65_536
 
-const path = Buffer.from('"path":"/ops')
+// What is asked by who watches.
+const uncounted = [Buffer.from('"path":"/ops'), Buffer.from('"path":"/healthz"')]
 const status = Buffer.from('"status":')
 const edge = [Buffer.from('"cache":"HIT"'), Buffer.from('"cache":"STALE"')]
 const newLine = 0x0a
@@ -28,7 +29,7 @@ const five = 0x35
 
 /**
  * Counts the lines of Nginx's access log as they come, without looking further into them than needed. Lines before the
- * first read do not count, nor do those about the dashboard itself. A log that was cut or replaced is read from its start.
+ * first read do not count, nor do those about the dashboard itself and about health. A log that was cut or replaced is read from its start.
  */
 export function createAccessLog(logPath: string): AccessLog {
   const counts: LogCounts = { requests: 0, errors: 0, edge: 0 }
@@ -38,7 +39,7 @@ export function createAccessLog(logPath: string): AccessLog {
   let inode: number | undefined
 
   function count(line: Buffer): void {
-    if (line.includes(path)) return
+    if (uncounted.some((path) => line.includes(path))) return
     counts.requests++
     const at = line.indexOf(status)
     if (at >= 0 && (line[at + status.length] ?? 0) >= five) counts.errors++

@@ -1,5 +1,5 @@
 import type { Credentials } from '../data/admin.ts'
-import { type DirectLine, openDirectLine } from '../data/direct-line.ts'
+import { type DirectLine, isEnded, openDirectLine } from '../data/direct-line.ts'
 import { readHeartbeat, type Stamp, writeHeartbeat } from '../data/heartbeat.ts'
 import { figuresOf, helloOf, type MongodFigures, memberNamesOf } from '../data/mongod-figures.ts'
 import { type Counters, CounterWindow } from './counter-window.ts'
@@ -43,7 +43,7 @@ export interface MembersOptions {
   onError: (error: Error, address: string) => void
 }
 
-const helloEveryMs = 500
+const helloEveryMs = 250
 const figuresEveryMs = 1_000
 /** Also the grain to which the lag of a member is known that is far behind. */
 const heartbeatEveryMs = 125
@@ -134,7 +134,10 @@ export function watchMembers({ hosts, database, credentials, events, onError }: 
       if (role === 'primary') noteElection(member)
       follow(others)
     } catch (error) {
-      if (isClosing || (++member.failures < triesUntilDown && member.isUp)) return
+      member.failures++
+      // One that is started again in less than a second is away for one question only.
+      const mayBeUp = member.isUp && member.failures < triesUntilDown && !isEnded(error)
+      if (isClosing || mayBeUp) return
       const wasUp = member.isUp !== false
       member.isUp = false
       member.role = 'other'

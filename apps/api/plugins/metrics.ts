@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Gauge, Registry } from 'prom-client'
@@ -231,6 +232,12 @@ export function serveMetrics(app: FastifyInstance, measurements: Measurements): 
   const { registry } = measurements
   const registers = [registry]
   let inFlight = 0
+  let connections = 0
+  // Also of those that another socket has let in.
+  app.server.on('connection', (socket: Socket) => {
+    connections++
+    socket.once('close', () => connections--)
+  })
   app.server.on('request', ({ url }: IncomingMessage, response: ServerResponse) => {
     if (url === metricsPath) return
     inFlight++
@@ -249,10 +256,8 @@ export function serveMetrics(app: FastifyInstance, measurements: Measurements): 
     name: 'brigade_http_connections',
     help: 'Open connections of clients, in use or idle',
     registers,
-    async collect() {
-      this.set(
-        await new Promise<number>((resolve) => app.server.getConnections((_error, count) => resolve(count ?? 0))),
-      )
+    collect() {
+      this.set(connections)
     },
   })
   app.addHook('onResponse', (request, reply, done) => {
