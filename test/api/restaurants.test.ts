@@ -47,6 +47,19 @@ describe('a restaurant', () => {
     expect([answer.statusCode, answer.json().menu]).toEqual([201, []])
   })
 
+  test('may have 200 dishes with long descriptions', async () => {
+    const long = Array.from({ length: 200 }, (_, count) => ({
+      ...{ name: `Dish ${count}`, description: 'x'.repeat(1_000), category: 'mains', priceCents: 1_000 },
+    }))
+    const opened = await owner.post('/api/restaurants', { ...details, menu: long })
+    expect([opened.statusCode, opened.json().menu.length]).toEqual([201, 200])
+    const changed = await owner.call(`/api/restaurants/${opened.json().id}/menu`, {
+      method: 'PUT',
+      body: { menu: long.toReversed() },
+    })
+    expect([changed.statusCode, changed.json().menu[0].name]).toEqual([200, 'Dish 199'])
+  })
+
   test('is opened once by a request that Nginx tries again', async () => {
     const headers = { 'x-request-id': '00000000000000000000000000000001' }
     const answers = await Promise.all(

@@ -170,12 +170,15 @@ test('bodies that are meant to hurt are refused, and memory does not grow with t
     }
   }
   const answered = probe()
-  // The first rounds compile.
-  for (let count = 0; count < 5; count++) await round()
-  const before = rssMb()
-  for (let count = 0; count < 20; count++) await round()
-  // What was sent meanwhile is 150 MB.
-  expect(rssMb() - before).toBeLessThan(100)
+  // The heap takes what it wants first, in the end it takes no more. Each time 300 MB are sent.
+  const growthMb = async () => {
+    const before = rssMb()
+    for (let count = 0; count < 40; count++) await round()
+    return rssMb() - before
+  }
+  const growths: number[] = []
+  while (growths.length < 4 && !((growths.at(-1) ?? 100) < 100)) growths.push(await growthMb())
+  expect(growths.at(-1), growths.join(', ')).toBeLessThan(100)
   expect(await answered()).toEqual([200])
 }, 120_000)
 

@@ -329,10 +329,9 @@ const keysRow: Row = {
     let isFlushed = false
     const killer = (async () => {
       while (!isOver && !interrupted.aborted) {
-        await scene.hold(2_000)
-        if (isOver) return
         await kill(scene, [aReplica(scene)])
         count('kills')
+        await scene.hold(2_000)
       }
     })().catch((error: Error) => wrong(error.message))
     const connections = Array.from({ length: keyWidth.keys }, () =>
