@@ -6,6 +6,8 @@ export interface MemberHello {
   role: 'primary' | 'secondary' | 'other'
   /** The tag `member` of the set's configuration, else its address. */
   name: string
+  /** Another one after each start. */
+  processId: string
   /** Orders the elections of primaries; empty where it is none. */
   election: string
   /** All members that hold data, `host:port`. */
@@ -30,6 +32,7 @@ export async function helloOf(line: DirectLine): Promise<MemberHello> {
   return {
     role: hello.isWritablePrimary ? 'primary' : hello.secondary ? 'secondary' : 'other',
     name: hello.tags?.member ?? line.address,
+    processId: String(hello.topologyVersion.processId),
     election: hello.electionId ? String(hello.electionId) : '',
     hosts: [...(hello.hosts ?? []), ...(hello.passives ?? [])],
   }

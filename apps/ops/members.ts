@@ -59,6 +59,7 @@ interface Watched extends Member {
   name: string
   isUp: boolean | undefined
   role: 'primary' | 'secondary' | 'other'
+  processId: string | undefined
   election: string
   state: string
   figures: MongodFigures | undefined
@@ -84,6 +85,7 @@ export function watchMembers({ hosts, database, credentials, events, onError }: 
       name: address,
       isUp: undefined,
       role: 'other',
+      processId: undefined,
       election: '',
       state: 'unknown',
       figures: undefined,
@@ -117,9 +119,11 @@ export function watchMembers({ hosts, database, credentials, events, onError }: 
 
   async function greet(member: Watched): Promise<void> {
     try {
-      const { role, name, election, hosts: others } = await helloOf(member.line)
+      const { role, name, processId, election, hosts: others } = await helloOf(member.line)
       if (isClosing) return
+      const isAnother = member.processId !== undefined && member.processId !== processId
       member.failures = 0
+      member.processId = processId
       member.role = role
       member.election = election
       // Whoever is being rebuilt may not know its name yet.
@@ -128,9 +132,12 @@ export function watchMembers({ hosts, database, credentials, events, onError }: 
       else if (member.state === 'primary' || member.state === 'secondary' || member.state === 'down') {
         member.state = 'other'
       }
+      const wasUp = member.isUp === true
       const wasDown = member.isUp === false
       member.isUp = true
-      if (wasDown) events.up(member)
+      // The driver connects again by itself: one that is quickly started again may have answered every question.
+      if (wasUp && isAnother) events.down(member)
+      if (wasDown || isAnother) events.up(member)
       if (role === 'primary') noteElection(member)
       follow(others)
     } catch (error) {

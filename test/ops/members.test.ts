@@ -1,11 +1,17 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mongoose from 'mongoose'
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { heartbeatCollection } from '../../apps/data/heartbeat.ts'
 import { type Member, type Members, watchMembers } from '../../apps/ops/members.ts'
+import { findBinaries } from '../../infra/binaries.ts'
 import { newDatabaseName } from '../support/api.ts'
 import { freeze, holdBack, hostsByRole, withMember } from '../support/members.ts'
-import { rootUser, waitFor } from '../support/servers.ts'
+import { endProcess, endWithUs, freePorts, rootUser, waitFor } from '../support/servers.ts'
+import { startValve } from '../support/valve.ts'
 
 let members: Members
 let database: string
@@ -190,3 +196,40 @@ test('the heartbeat is one document, however many are written', async () => {
   })
   expect(count).toBe(1)
 })
+
+test('a member that was started again between two questions was away', { timeout: 60_000 }, async () => {
+  const [before = 0, after = 0] = await Promise.all([startLoneMongod(), startLoneMongod()])
+  const valve = await startValve(before)
+  const events: string[] = []
+  const lone = watchMembers({
+    hosts: [`127.0.0.1:${valve.port}`],
+    database,
+    credentials: undefined,
+    onError: () => {},
+    events: { down: () => events.push('down'), up: () => events.push('up'), elected: () => events.push('elected') },
+  })
+  onTestFinished(() => lone.close())
+  await waitFor('it to be up', 30_000, async () => lone.current()[0]?.isUp === true)
+  valve.redirect(after)
+  await waitFor('it to have come back', 10_000, async () => events.length === 2)
+  expect(events).toEqual(['down', 'up'])
+  expect(lone.current()[0]?.isUp).toBe(true)
+})
+
+/** @returns its port */
+async function startLoneMongod(): Promise<number> {
+  const { mongod } = await findBinaries({
+    env: process.env,
+    cacheDir: process.env.BRIGADE_CACHE_DIR ?? join(import.meta.dirname, '../../.cache'),
+    tell: () => {},
+  })
+  const [port = 0] = await freePorts(1)
+  const dir = await mkdtemp(join(tmpdir(), 'brigade-lone-'))
+  const flags = ['--wiredTigerCacheSizeGB', '0.25', '--bind_ip', '127.0.0.1']
+  const child = endWithUs(spawn(mongod.path, ['--dbpath', dir, '--port', String(port), ...flags], { stdio: 'ignore' }))
+  onTestFinished(async () => {
+    await endProcess(child)
+    await rm(dir, { recursive: true })
+  })
+  return port
+}

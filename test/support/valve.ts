@@ -9,13 +9,16 @@ export interface Valve {
   /** All connections break, and so does every new one. */
   cut(): void
   open(): void
+  /** All connections break, and new ones lead to another port. */
+  redirect(port: number): void
 }
 
 /** A line to a server of this machine which can be made to hang, as with a server that is frozen. Ends with the test. */
-export async function startValve(targetPort: number): Promise<Valve> {
+export async function startValve(firstPort: number): Promise<Valve> {
   const sockets = new Set<Socket>()
   let isOpen = true
   let isCut = false
+  let target = firstPort
   const keep = (socket: Socket) => {
     sockets.add(socket)
     if (!isOpen) socket.pause()
@@ -27,7 +30,7 @@ export async function startValve(targetPort: number): Promise<Valve> {
       near.destroy()
       return
     }
-    const far = connect(targetPort, '127.0.0.1')
+    const far = connect(target, '127.0.0.1')
     near.on('data', (chunk) => far.write(chunk))
     far.on('data', (chunk) => near.write(chunk))
     near.on('close', () => far.destroy())
@@ -56,6 +59,10 @@ export async function startValve(targetPort: number): Promise<Valve> {
       isOpen = true
       isCut = false
       for (const socket of sockets) socket.resume()
+    },
+    redirect(port) {
+      target = port
+      for (const socket of sockets) socket.destroy()
     },
   }
 }
