@@ -36,7 +36,7 @@ ${scenarios.map(({ name, description }) => `                         ${name.padE
   --connections N      how many ask at once (default 32)
   --rate N             requests per second that are due, whatever becomes of those before; without it, each connection
                        sends as soon as it has its answer, which tells how much the stack can do and nothing about times
-  --no-edge            sends a cookie that is no session, so that Nginx answers nobody from its cache
+  --no-edge            sends an Authorization header, which means nothing here but that Nginx must not answer from its cache
   --warm-up N          requests to each replica before anything is measured (default 2000; a cold one takes up to twice
                        the time)
   --seed N             repeats the choices of an earlier run (default random)

@@ -288,7 +288,7 @@ function requestsOf({ towns }: Field, side: 'stack' | 'guide', work: Work, conne
   const town = { ...towns[side], restaurants: restaurants.first(work.restaurants ?? restaurants.items.length) }
   const mix = new Mix(work.stories)
   const chance = new Chance(Math.floor(Math.random() * 2 ** 32))
-  const anonymous: Record<string, string> = side === 'stack' && !work.edge ? { cookie: 'sid=none' } : {}
+  const anonymous: Record<string, string> = side === 'stack' && !work.edge ? { authorization: 'none' } : {}
   return (index: number): Iterator<Request, never, string | undefined> => {
     const own = town.accounts.filter((_, number) => number % connections === index % town.accounts.length)
     return mix.requestsOf({ town, chance: chance.split(), anonymous, accounts: own })
@@ -331,7 +331,7 @@ async function readAll({ stack, opponents, towns }: Field, side: 'stack' | 'guid
   let next = 0
   const tally = new Tally()
   const work = function* (): Generator<Request, never, string | undefined> {
-    for (;;) yield getRestaurant(items[next++ % items.length] as string, { cookie: 'sid=none' })
+    for (;;) yield getRestaurant(items[next++ % items.length] as string, { authorization: 'none' })
   }
   await drive({
     url: side === 'stack' ? stack.url.replace('//localhost:', '//127.0.0.1:') : opponents.guide.url,

@@ -51,7 +51,7 @@ export async function runScenario(
     town,
     chance: chance.split(),
     // Nginx's cache is for those who bring no session.
-    anonymous: edge ? {} : { cookie: 'sid=none' },
+    anonymous: edge ? {} : { authorization: 'none' },
     accounts: accountsOf(town, index, peopleCount),
   }))
   const requestsOf = (index: number) => mix.requestsOf(people[index] as Person)
