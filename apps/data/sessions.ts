@@ -151,7 +151,7 @@ export class SessionStore extends RedisStore {
         this.ttlOf(session),
         entryOf(session),
       )
-      .then(() => null, unavailable)
+      .then(() => null, sessionsUnavailable)
   }
 
   override async destroy(sid: string, callback: Callback = () => {}) {
@@ -159,7 +159,7 @@ export class SessionStore extends RedisStore {
     const error =
       userId === undefined
         ? null
-        : await this.#timed('destroy', () => end(this.#redis, userId, [sid])).then(() => null, unavailable)
+        : await this.#timed('destroy', () => end(this.#redis, userId, [sid])).then(() => null, sessionsUnavailable)
     callback(error)
   }
 
@@ -195,7 +195,8 @@ function timedBy(observer: SessionObserver | undefined): Timed {
   }
 }
 
-function unavailable(cause: unknown): DomainError {
+/** What anybody is told who needs a session while Redis does not answer. */
+export function sessionsUnavailable(cause?: unknown): DomainError {
   return new DomainError('unavailable', 'Sessions cannot be reached right now', {
     retryAfterSeconds: 1,
     isLocal: true,
@@ -239,7 +240,7 @@ export function createSessions(
     try {
       return await timed(operation, run)
     } catch (error) {
-      throw unavailable(error)
+      throw sessionsUnavailable(error)
     }
   }
 

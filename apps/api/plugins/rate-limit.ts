@@ -5,6 +5,7 @@ import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { RedisClient } from '../../data/redis.ts'
+import { sessionsUnavailable } from '../../data/sessions.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { normalizeEmail } from '../../domain/user.ts'
 import type { Limit, Measurements } from './metrics.ts'
@@ -103,7 +104,8 @@ function exceeded(retryAfterSeconds: number): DomainError {
 export interface LoginLimit {
   /**
    * Counts an attempt to log in. Call it before the password is looked at.
-   * @throws DomainError `rate_limited`
+   * @throws DomainError `rate_limited`, or `unavailable` while Redis does not answer: no session could begin, and a hash
+   *   takes longer than it may take to say so
    */
   count(request: FastifyRequest, email: string): Promise<void>
   /** Notes that the request comes from an address that its user logs in from. */
@@ -143,13 +145,15 @@ export function createLoginLimit(
 
   return {
     async count(request, email) {
-      const isTrusted = await redis.exists(trustKey(request, email)).catch(() => 0)
+      const [lookup] = await Promise.allSettled([redis.exists(trustKey(request, email))])
+      const isTrusted = lookup.status === 'fulfilled' && lookup.value > 0
       for (const [name, limit] of isTrusted ? [ofBoth, ofAddress] : [ofBoth, ofAddress, ofStrangers]) {
         const state = await limit(request)
         if (state.isAllowed || !state.isExceeded) continue
         measurements.limited(name)
         throw exceeded(state.ttlInSeconds)
       }
+      if (lookup.status === 'rejected') throw sessionsUnavailable(lookup.reason)
     },
     async trust(request, email) {
       // Without it a later log-in counts as one from a new address.

@@ -3,7 +3,13 @@ import session, { type SessionStore } from '@fastify/session'
 import type { FastifyInstance, FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { newPublicId } from '../../data/ids.ts'
-import { newSid, type SessionContent, type Sessions, seenGranularitySeconds } from '../../data/sessions.ts'
+import {
+  newSid,
+  type SessionContent,
+  type Sessions,
+  seenGranularitySeconds,
+  sessionsUnavailable,
+} from '../../data/sessions.ts'
 import { DomainError } from '../../domain/errors.ts'
 
 declare module 'fastify' {
@@ -125,12 +131,7 @@ export function currentUserId(request: FastifyRequest): string {
 }
 
 function refuseUnknown(request: FastifyRequest): void {
-  if (request.session.unknown) {
-    throw new DomainError('unavailable', 'Sessions cannot be reached right now', {
-      retryAfterSeconds: 1,
-      isLocal: true,
-    })
-  }
+  if (request.session.unknown) throw sessionsUnavailable()
 }
 
 /** Whether the answer is for this reader only: whoever sends a session cookie gets nothing that caches may share. */

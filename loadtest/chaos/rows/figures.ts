@@ -473,6 +473,8 @@ const redisRoutes: Row = {
       count('pairs', asked.size)
       tell(() => `${fault}, ${inWords(requests)} requests`)
       await until(async () => (await stack.isReady()) && (await attacker.get('/api/users/me')).status === 200)
+      // Somebody has to write in between, or two faults would make one gap.
+      await scene.hold(2_000)
     }
   },
 }
