@@ -2,6 +2,7 @@ import compress from '@fastify/compress'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
 import { createConsistency } from '../data/consistency.ts'
+import { createListCache } from '../data/list-cache.ts'
 import type { Mongo } from '../data/mongo.ts'
 import { createOrders } from '../data/orders.ts'
 import { type RedisClient, watchRun } from '../data/redis.ts'
@@ -25,7 +26,7 @@ import { secureBy } from './plugins/security-headers.ts'
 import { refuseCrossSite, sessionPlugin } from './plugins/session.ts'
 import { handleProblems, notFound, refuseBroken, refuseUnroutable } from './problem.ts'
 import { restaurantRoutes } from './restaurants/routes.ts'
-import { viewRestaurant } from './restaurants/schema.ts'
+import { viewRestaurant, viewSlice } from './restaurants/schema.ts'
 import { sessionRoutes } from './sessions/routes.ts'
 import { traceIdOf } from './trace.ts'
 import { userRoutes } from './users/routes.ts'
@@ -102,6 +103,12 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     observer: measurements.cache,
   })
   const { restaurants } = cache
+  const lists = createListCache({
+    restaurants,
+    consistency,
+    render: (slice) => JSON.stringify(viewSlice(slice)),
+    observer: measurements.lists,
+  })
   const orders = createOrders(mongo.connection, consistency)
   const sessions = createSessions(
     redis,
@@ -158,7 +165,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
       done()
     })
-    await api.register(restaurantRoutes, { restaurants, cache })
+    await api.register(restaurantRoutes, { restaurants, cache, lists })
     await api.register(orderRoutes, { orders, restaurants })
     const loginLimit = createLoginLimit(api, {
       redis,

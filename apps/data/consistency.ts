@@ -38,6 +38,8 @@ export interface Dated<T> {
   from: ClusterTime
   /** It may have something up to here, and nothing later. */
   to: ClusterTime
+  /** When it is as old as anything that anybody may be shown, on the clock of the members; long ago if nobody knows. */
+  staleAtMs: number
 }
 
 export interface WriteOptions {
@@ -146,7 +148,9 @@ export function createConsistency(
   async function attempt<T>(member: Member | undefined, read: Attempt, run: Run<T>): Promise<Answer<T>> {
     const { freshness, reader, needs } = read
     // Before it is asked: what it commits while it answers may be missing from the answer.
-    const known = (member ?? members.primary())?.committed ?? beginning
+    const asked = member ?? members.primary()
+    const known = asked?.committed ?? beginning
+    const ageMs = asked && routing === 'causal' ? members.stalenessMs(asked) : Number.POSITIVE_INFINITY
     const session = client.startSession({ causalConsistency: routing === 'causal' }) as ClientSession
     const startedMs = now()
     try {
@@ -170,7 +174,8 @@ export function createConsistency(
           observer?.read(role === 'secondary' ? 'secondary' : 'primary', freshness)
           if (routing === 'causal' && operationTime) reader?.saw(epoch, fromTimestamp(operationTime), clusterTime)
           const from = needs ? later(known, needs) : known
-          return { value, from, to: operationTime ? fromTimestamp(operationTime) : from }
+          const to = operationTime ? fromTimestamp(operationTime) : from
+          return { value, from, to, staleAtMs: startedMs + maxStalenessMs - ageMs }
         },
       }
     } finally {

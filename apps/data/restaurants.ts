@@ -132,6 +132,11 @@ export interface Restaurants {
   /** The query behind {@link find}, for whoever routes it. */
   query(id: string, options: ReadOptions): Promise<Restaurant | null>
   list(query: RestaurantQuery, page: Page, freshness: Freshness): Promise<Slice<RestaurantSummary>>
+  /**
+   * The query behind {@link list} without `near`, for whoever routes it.
+   * @throws DomainError `invalid` for a cursor that is none, or a search text without a word
+   */
+  pageQuery(query: RestaurantQuery, page: Page): (options: ReadOptions) => Promise<Slice<RestaurantSummary>>
   /** The same key gives the same restaurant. */
   create(ownerId: string, details: RestaurantDetails, menu: MenuItemInput[], creationKey: string): Promise<Restaurant>
   /**
@@ -211,19 +216,19 @@ export function createRestaurants(connection: Connection, consistency: Consisten
     throw new DomainError('unavailable', 'Too many change this restaurant at once', { retryAfterSeconds: 1 })
   }
 
-  async function listById(query: RestaurantQuery, page: Page, freshness: Freshness) {
+  function pageQuery(query: RestaurantQuery, page: Page) {
     const after = decodeCursor(page.cursor, isIdPlace)
     const filter: QueryFilter<StoredRestaurant> = filterOf(query)
     if (after) filter._id = { $gt: toObjectId(after.id) }
-    const read = await consistency.read(freshness, (options) =>
-      model
+    return async (options: ReadOptions) => {
+      const read = await model
         .find(filter, summaryFields, options)
         .sort({ _id: 1 })
         .limit(page.limit + 1)
         .lean<StoredRestaurant[]>()
-        .exec(),
-    )
-    return sliceOf(read.map(toSummary), page.limit, (last) => ({ id: last.id }))
+        .exec()
+      return sliceOf(read.map(toSummary), page.limit, (last) => ({ id: last.id }))
+    }
   }
 
   async function listByDistance(
@@ -296,9 +301,11 @@ export function createRestaurants(connection: Connection, consistency: Consisten
   return {
     find: (id, freshness) => consistency.read(freshness, (options) => query(id, options)),
     query,
-    list(query, page, freshness) {
-      return query.near ? listByDistance(query, query.near, page, freshness) : listById(query, page, freshness)
-    },
+    list: (query, page, freshness) =>
+      query.near
+        ? listByDistance(query, query.near, page, freshness)
+        : consistency.read(freshness, pageQuery(query, page)),
+    pageQuery,
     async create(ownerId, details, menu, creationKey) {
       const now = new Date()
       const stored: StoredRestaurant = {

@@ -30,7 +30,10 @@ export interface Measurements {
   registry: Registry
   answered(request: FastifyRequest, reply: FastifyReply): void
   reads: ReadObserver
+  /** Of restaurants, in Redis. */
   cache: CacheObserver
+  /** Of lists, in the replica itself. */
+  lists: CacheObserver
   sessions: SessionObserver
   /** A causal token that was made up, or belongs to another database. */
   ignoredToken(): void
@@ -118,6 +121,12 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
     'reason',
   )
   const failures = counter('brigade_login_failures_total', 'Log-ins with an unknown e-mail or a wrong password')
+  const lookedIn = (layer: 'redis' | 'replica'): CacheObserver => ({
+    looked(outcome) {
+      lookups(layer, outcome).inc()
+      if (outcome === 'hit') reads('cache').inc()
+    },
+  })
   gaugesOf(mongo, registers)
   const forgetPools = mongo.pools.onWaited((member, waited) => poolWaits(member).observe(waited))
 
@@ -141,12 +150,8 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
       fellBack: (reason) => fellBack(reason).inc(),
       command: (name, member, elapsed) => commands(name, member).observe(elapsed),
     },
-    cache: {
-      looked(outcome) {
-        lookups('redis', outcome).inc()
-        if (outcome === 'hit') reads('cache').inc()
-      },
-    },
+    cache: lookedIn('redis'),
+    lists: lookedIn('replica'),
     sessions: (operation, elapsed) => store(operation).observe(elapsed),
     ignoredToken: () => ignored().inc(),
     limited: (limit) => limited(limit).inc(),

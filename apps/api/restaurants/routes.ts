@@ -2,6 +2,7 @@ import { negotiate } from '@fastify/accept-negotiator'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import type { ListCache } from '../../data/list-cache.ts'
 import { isId } from '../../data/page.ts'
 import {
   type Asked,
@@ -25,7 +26,7 @@ import {
   RestaurantView,
   SummaryView,
   viewRestaurant,
-  viewSummary,
+  viewSlice,
 } from './schema.ts'
 
 const defaultRadiusMeters = 50_000
@@ -33,11 +34,12 @@ const defaultRadiusMeters = 50_000
 export interface RestaurantRoutesOptions {
   restaurants: Restaurants
   cache: RestaurantCache
+  lists: ListCache
 }
 
 export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions> = async (
   app,
-  { restaurants, cache },
+  { restaurants, cache, lists },
 ) => {
   app.get(
     '/restaurants',
@@ -53,9 +55,13 @@ export const restaurantRoutes: FastifyPluginAsyncTypebox<RestaurantRoutesOptions
     },
     async (request, reply) => {
       const { limit, cursor } = request.query
-      const slice = await restaurants.list(searchOf(request.query), { limit, cursor }, 'any')
+      const search = searchOf(request.query)
+      const isKept = cursor === undefined && search.near === undefined
+      const body = isKept
+        ? await lists.find(search, limit)
+        : JSON.stringify(viewSlice(await restaurants.list(search, { limit, cursor }, 'any')))
       allowCaching(request, reply, 'restaurants')
-      return { items: slice.items.map(viewSummary), nextCursor: slice.nextCursor }
+      return sendJson(reply, body)
     },
   )
 

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { Slice } from '../../data/page.ts'
 import type { MenuItem, Position, Restaurant, RestaurantSummary } from '../../domain/restaurant.ts'
 import { patterns } from '../patterns.ts'
 import { Cents, Closed, Defaulted, Id, pageQuery, Text, Time } from '../schema.ts'
@@ -95,7 +96,7 @@ export const RestaurantView = Type.Object({
   ),
 })
 
-export function viewSummary(restaurant: RestaurantSummary): Static<typeof SummaryView> {
+function viewSummary(restaurant: RestaurantSummary): Static<typeof SummaryView> {
   const { id, name, cuisine, borough, address, location } = restaurant
   const { building, street, zipcode } = address
   return {
@@ -108,6 +109,10 @@ export function viewSummary(restaurant: RestaurantSummary): Static<typeof Summar
     createdAt: restaurant.createdAt.toISOString(),
     updatedAt: restaurant.updatedAt.toISOString(),
   }
+}
+
+export function viewSlice({ items, nextCursor }: Slice<RestaurantSummary>) {
+  return { items: items.map(viewSummary), nextCursor }
 }
 
 export function viewRestaurant(restaurant: Restaurant): Static<typeof RestaurantView> {
