@@ -119,7 +119,7 @@ function sourceOf(headers: Outcome['headers']): string {
   }
   if (said.cache === 'HIT' || said.cache === 'STALE') return 'Nginx'
   if (said.from === undefined) return 'not said'
-  return { cache: 'Redis', secondary: 'secondaries', primary: 'primary' }[said.from.split(' ')[0] ?? ''] ?? said.from
+  return { cache: 'a cache', secondary: 'secondaries', primary: 'primary' }[said.from.split(' ')[0] ?? ''] ?? said.from
 }
 
 function kindResult(kind: string, { times, wrong }: Kind): KindResult {
