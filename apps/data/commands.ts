@@ -6,6 +6,7 @@ const commandOfMethod: Record<string, string> = {
   findOne: 'find',
   aggregate: 'aggregate',
   insertOne: 'insert',
+  insertMany: 'insert',
   updateOne: 'update',
   findOneAndUpdate: 'findAndModify',
 }

@@ -118,6 +118,9 @@ const maxElections = 2
 const hedgeShare = 0.1
 const hedgeReserve = 20
 
+/** To be thrown by what runs in a write, where its errors do not tell that nobody knows what has happened. */
+export class InDoubt extends Error {}
+
 export function createConsistency(
   mongo: Pick<Mongo, 'connection' | 'members' | 'epoch' | 'commandOf'>,
   options: ConsistencyOptions = {},
@@ -536,6 +539,7 @@ const socketErrors = new Set(['EPIPE', 'ECONNRESET', 'ECONNABORTED', 'ETIMEDOUT'
 function isOutage(error: unknown): boolean {
   const { MongoServerError, MongoNetworkError, MongoSystemError, MongoDriverError } = mongoose.mongo
   if (error instanceof MongoServerError) return outageCodes.has(Number(error.code))
+  if (error instanceof InDoubt) return true
   // The driver wraps errors of its sockets, but not while it waits for one to take more of a command.
   if (error instanceof Error && 'code' in error && socketErrors.has(String(error.code))) return true
   return error instanceof MongoNetworkError || error instanceof MongoSystemError || error instanceof MongoDriverError

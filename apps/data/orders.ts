@@ -13,6 +13,7 @@ import {
 } from '../domain/order.ts'
 import { type Consistency, type Freshness, isDuplicateOf } from './consistency.ts'
 import { newId, toObjectId } from './ids.ts'
+import { insertTogether } from './insert-together.ts'
 import { decodeCursor, isIdPlace, type Page, type Slice, sliceOf } from './page.ts'
 
 export interface StoredOrderItem extends Omit<OrderItem, 'menuItemId'> {
@@ -131,6 +132,7 @@ const hidden = { creation: 0, 'history.key': 0 } as const
 
 export function createOrders(connection: Connection, consistency: Consistency): Orders {
   const model = orderModel(connection)
+  const insert = insertTogether<StoredOrder>(model.collection, consistency)
 
   async function findCreated(userId: string, creation: CreationKey): Promise<StoredOrder | null> {
     return consistency.read('latest', (options) =>
@@ -194,7 +196,7 @@ export function createOrders(connection: Connection, consistency: Consistency): 
       stored.creation = { ...creation, answer }
       for (let attempt = 0; ; attempt++) {
         try {
-          await consistency.write((options) => model.collection.insertOne(stored, options))
+          await insert(stored)
           return { answer, replayed: false }
         } catch (error) {
           if (!isDuplicateOf(error, 'creation.key')) throw error

@@ -91,8 +91,8 @@ export class Reader {
 const current = new AsyncLocalStorage<Reader>()
 
 /** Runs `next` so that all stores below it read and write for this reader. */
-export function readAs(reader: Reader, next: () => void): void {
-  current.run(reader, next)
+export function readAs<T>(reader: Reader, next: () => T): T {
+  return current.run(reader, next)
 }
 
 /** Runs for the current reader or, outside of a request, for one of its own, who knows when it wrote. */
@@ -106,8 +106,8 @@ export function currentReader(): Reader | undefined {
 }
 
 /** @throws DomainError `unavailable`, which nobody reads, when the request is abandoned */
-export function refuseAbandoned(): void {
-  if (current.getStore()?.isAbandoned()) throw new DomainError('unavailable', 'Nobody waits for this any more')
+export function refuseAbandoned(reader = current.getStore()): void {
+  if (reader?.isAbandoned()) throw new DomainError('unavailable', 'Nobody waits for this any more')
 }
 
 export function noteRead(source: string): void {

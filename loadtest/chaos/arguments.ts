@@ -19,7 +19,7 @@ export interface ChaosOptions {
 export const usage = `Usage: npm run chaos -- [options]
 
   --only LIST   these rows, or all whose name begins so: --only primary,redis-flush
-  --figures     instead of those, the longer rows that have figures to reach, about 30 minutes
+  --figures     instead of those, the longer rows that have figures to reach, about 45 minutes
   --share N     so many percent of what the figures ask for, to try them (default 100)
   --rounds N    goes through them so many times (default 1)
   --list        prints all rows as a table and does nothing

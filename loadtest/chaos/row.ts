@@ -20,8 +20,11 @@ export interface Scene extends Base {
   share: number
 }
 
-/** What people do meanwhile: as usual, more orders, or little, where the row itself is the load. */
-export type Pace = 'usual' | 'orders' | 'little'
+/**
+ * What people do meanwhile: as usual, more orders, the same with pauses where times are held to a limit, which says nothing
+ * about a machine that is full, or little, where the row itself is the load.
+ */
+export type Pace = 'usual' | 'orders' | 'steady' | 'little'
 
 /** Who asks: people without account, people who read, who write, and who log in or look after their sessions. */
 export type Who = 'public' | 'reads' | 'writes' | 'sessions'

@@ -42,10 +42,13 @@ const usual = {
   ...{ place: 44, cancel: 5, list: 16, get: 16, restaurant: 4, search: 2, sessions: 2, revoke: 0.12 },
 }
 
+const manyOrders = { ...usual, place: 120, cancel: 10 }
+
 const paces: Record<Pace, { slowness: number; customerWeights: typeof usual }> = {
   usual: { slowness: 1, customerWeights: usual },
   // Every third request is an order.
-  orders: { slowness: 1, customerWeights: { ...usual, place: 120, cancel: 10 } },
+  orders: { slowness: 1, customerWeights: manyOrders },
+  steady: { slowness: 2, customerWeights: manyOrders },
   little: { slowness: 10, customerWeights: usual },
 }
 

@@ -4,9 +4,9 @@ import { type Consistency, type ConsistencyOptions, createConsistency } from '..
 import { createIndexes } from '../../apps/data/indexes.ts'
 import type { Mongo } from '../../apps/data/mongo.ts'
 import { createOrders } from '../../apps/data/orders.ts'
-import { Reader } from '../../apps/data/reader.ts'
+import { Reader, readAs } from '../../apps/data/reader.ts'
 import { newDatabaseName, openMongo } from '../support/api.ts'
-import { as, level } from '../support/commands.ts'
+import { level } from '../support/commands.ts'
 import { freeze, holdBack, hostsByRole } from '../support/members.ts'
 import { waitFor } from '../support/servers.ts'
 
@@ -46,11 +46,12 @@ let placed = 0
 async function place(store: Store, reader: Reader): Promise<string> {
   const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
   const creation = { key: `key-${placed++}`, bodyHash: 'hash' }
-  const { answer } = await as(reader, () => store.orders.place(order, creation, ({ id }) => id))
+  const { answer } = await readAs(reader, () => store.orders.place(order, creation, ({ id }) => id))
   return answer
 }
 
-const find = (store: Store, reader: Reader, id: string) => as(reader, () => store.orders.findForUser(id, userId, 'any'))
+const find = (store: Store, reader: Reader, id: string) =>
+  readAs(reader, () => store.orders.findForUser(id, userId, 'any'))
 
 describe('what a user has written', () => {
   test('is shown by a secondary at once', async () => {
@@ -107,7 +108,7 @@ describe('what a user has seen', () => {
     // Somebody else writes; the reader has nothing but what was seen.
     const id = await place(store, new Reader())
     const reader = new Reader()
-    await as(reader, () => store.orders.find(id, 'latest'))
+    await readAs(reader, () => store.orders.find(id, 'latest'))
     expect(reader.token).toBeDefined()
     for (let read = 0; read < 20; read++) expect(await find(store, reader, id)).not.toBeNull()
   })
@@ -189,7 +190,7 @@ describe('any reader', () => {
       if (!behind) throw new Error('The secondary is not known')
       const seen = new Reader()
       const before = await place(store, seen)
-      await as(seen, () => store.orders.find(before, 'latest'))
+      await readAs(seen, () => store.orders.find(before, 'latest'))
       await level(mongo)
       await holdBack(secondaries[0] ?? '')
       const id = await place(store, new Reader())

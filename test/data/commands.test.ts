@@ -12,15 +12,10 @@ test('every command of a request carries its trace', async () => {
   reader.traceId = '0af7651916cd43dd8448eb211c80319c'
   const userId = newId().toHexString()
   const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
-  await new Promise<void>((resolve, reject) => {
-    readAs(reader, () => {
-      const all = async () => {
-        const { answer } = await orders.place(order, { key: 'a', bodyHash: 'b' }, ({ id }) => id)
-        await orders.cancel(answer, userId, 'c')
-        await orders.listForUser(userId, undefined, { limit: 1, cursor: undefined }, 'any')
-      }
-      all().then(resolve, reject)
-    })
+  await readAs(reader, async () => {
+    const { answer } = await orders.place(order, { key: 'a', bodyHash: 'b' }, ({ id }) => id)
+    await orders.cancel(answer, userId, 'c')
+    await orders.listForUser(userId, undefined, { limit: 1, cursor: undefined }, 'any')
   })
   const sent = bench.sent.filter(({ name }) => /^(insert|find|findAndModify)$/.test(name))
   expect(sent.map(({ name }) => name)).toEqual(['insert', 'findAndModify', 'find'])

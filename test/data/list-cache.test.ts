@@ -4,10 +4,10 @@ import { beginning, compare } from '../../apps/data/cluster-time.ts'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { newId } from '../../apps/data/ids.ts'
 import { createListCache } from '../../apps/data/list-cache.ts'
-import { Reader } from '../../apps/data/reader.ts'
+import { Reader, readAs } from '../../apps/data/reader.ts'
 import { createRestaurants } from '../../apps/data/restaurants.ts'
 import { details } from '../support/api.ts'
-import { as, benchForFile } from '../support/commands.ts'
+import { benchForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
 const render = (slice: object) => JSON.stringify(slice)
@@ -28,7 +28,7 @@ let count = 0
 async function open(by = new Reader()): Promise<string> {
   const ownerId = newId().toHexString()
   const create = () => stores().create(ownerId, { ...details, name: `Listed ${++count}` }, [], ownerId)
-  return (await as(by, create)).id
+  return (await readAs(by, create)).id
 }
 
 const idsIn = (body: string): string[] => (JSON.parse(body) as { items: { id: string }[] }).items.map(({ id }) => id)
@@ -50,7 +50,7 @@ test('the first page of a list is read once for all who ask within a moment', as
 
 test('many who ask at once share one query', async () => {
   const cache = createCache()
-  const pages = await Promise.all(Array.from({ length: 30 }, () => as(new Reader(), () => cache.find({}, 20))))
+  const pages = await Promise.all(Array.from({ length: 30 }, () => readAs(new Reader(), () => cache.find({}, 20))))
   expect(new Set(pages).size).toBe(1)
   expect(queries()).toBe(1)
 })
@@ -66,9 +66,9 @@ test('other filters and other lengths are other pages', async () => {
 test('whoever has written sees it in a list that others were shown just before', async () => {
   const cache = createCache()
   const author = new Reader()
-  await as(author, () => cache.find({}, 100))
+  await readAs(author, () => cache.find({}, 100))
   const id = await open(author)
-  expect(idsIn(await as(author, () => cache.find({}, 100)))).toContain(id)
+  expect(idsIn(await readAs(author, () => cache.find({}, 100)))).toContain(id)
   expect(seen).toEqual(['miss', 'miss'])
 })
 
@@ -76,10 +76,10 @@ test('whoever is shown a kept page is not shown less by what is asked for next',
   const cache = createCache()
   const author = new Reader()
   const id = await open(author)
-  expect(idsIn(await as(author, () => cache.find({}, 100)))).toContain(id)
+  expect(idsIn(await readAs(author, () => cache.find({}, 100)))).toContain(id)
   const other = new Reader()
   other.token = { epoch: bench.mongo.epoch, write: beginning, read: beginning, signed: undefined }
-  expect(idsIn(await as(other, () => cache.find({}, 100)))).toContain(id)
+  expect(idsIn(await readAs(other, () => cache.find({}, 100)))).toContain(id)
   expect([[...other.sources], other.moved]).toEqual([['cache'], true])
   expect(compare(other.needs ?? beginning, author.token?.write ?? beginning)).toBeGreaterThanOrEqual(0)
 })
@@ -89,7 +89,7 @@ test('whose token is lost gets nothing that was kept', async () => {
   await cache.find({}, 20)
   const lost = new Reader()
   lost.tokenLost = true
-  await as(lost, () => cache.find({}, 20))
+  await readAs(lost, () => cache.find({}, 20))
   expect([...lost.sources]).toEqual([expect.stringMatching(/^primary /)])
 })
 

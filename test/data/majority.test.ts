@@ -23,18 +23,16 @@ const userId = '0123456789abcdef01234567'
 
 function createStore(by = mongo) {
   const orders = createOrders(by.connection, createConsistency(by))
-  const as = <T>(reader: Reader, run: () => Promise<T>): Promise<T> =>
-    new Promise((resolve, reject) => readAs(reader, () => run().then(resolve, reject)))
   return {
     async place(reader: Reader): Promise<string> {
       const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
       const creation = { key: randomUUID(), bodyHash: 'hash' }
-      return (await as(reader, () => orders.place(order, creation, ({ id }) => id))).answer
+      return (await readAs(reader, () => orders.place(order, creation, ({ id }) => id))).answer
     },
-    find: (reader: Reader, id: string) => as(reader, () => orders.findForUser(id, userId, 'any')),
+    find: (reader: Reader, id: string) => readAs(reader, () => orders.findForUser(id, userId, 'any')),
     count: async (reader: Reader, freshness: 'any' | 'latest') => {
       const list = () => orders.listForUser(userId, undefined, { limit: 100, cursor: undefined }, freshness)
-      return (await as(reader, list)).items.length
+      return (await readAs(reader, list)).items.length
     },
   }
 }

@@ -63,11 +63,9 @@ describe('a store', () => {
   test('knows when it wrote, also where the answer does not say', async () => {
     const reader = new Reader()
     const before = Math.floor(Date.now() / 1_000)
-    await new Promise((resolve, reject) => {
-      // Without the session, which hears of no time then.
-      const write = () => bench.consistency.write(() => bench.mongo.connection.collection('any').insertOne({}))
-      readAs(reader, () => write().then(resolve, reject))
-    })
+    // Without the session, which hears of no time then.
+    const write = () => bench.consistency.write(() => bench.mongo.connection.collection('any').insertOne({}))
+    await readAs(reader, write)
     expect(reader.token?.write.seconds).toBeGreaterThanOrEqual(before - 1)
   })
 

@@ -1,13 +1,13 @@
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { beforeEach, expect, test } from 'vitest'
 import { newId } from '../../apps/data/ids.ts'
-import { Reader } from '../../apps/data/reader.ts'
+import { Reader, readAs } from '../../apps/data/reader.ts'
 import { watchRun } from '../../apps/data/redis.ts'
 import { createRestaurantCache, type Encoding, etagOf, type RestaurantCache } from '../../apps/data/restaurant-cache.ts'
 import { createRestaurants } from '../../apps/data/restaurants.ts'
 import type { Restaurant } from '../../apps/domain/restaurant.ts'
 import { details, menu, openRedis, redisForFile } from '../support/api.ts'
-import { as, benchForFile } from '../support/commands.ts'
+import { benchForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
 const shared = redisForFile()
@@ -48,9 +48,9 @@ const queries = () => bench.sent.filter(({ name }) => name === 'find').length
 test('a restaurant is read from MongoDB once and from Redis after that', async () => {
   const cache = createCache()
   const author = new Reader()
-  const { restaurant, id } = await as(author, () => open(cache))
+  const { restaurant, id } = await readAs(author, () => open(cache))
   bench.sent.length = 0
-  const first = await as(author, () => show(cache, id))
+  const first = await readAs(author, () => show(cache, id))
   expect(first).toEqual({ etag: etagOf(render(restaurant)), body: render(restaurant), encoding: 'identity' })
   for (let count = 0; count < 5; count++) expect(await show(createCache(), id)).toEqual(first)
   expect(queries()).toBe(1)
@@ -127,13 +127,13 @@ test.each([
 ] as const)('a long menu is kept compressed as %s, a short one is not', async (encoding, decompress) => {
   const cache = createCache()
   const author = new Reader()
-  const { restaurant, id } = await as(author, () => open(cache, 20))
-  const found = await as(author, () => cache.find(id, encoding))
+  const { restaurant, id } = await readAs(author, () => open(cache, 20))
+  const found = await readAs(author, () => cache.find(id, encoding))
   expect(found?.encoding).toBe(encoding)
   expect(decompress(found?.body ?? Buffer.alloc(0)).toString()).toBe(render(restaurant))
   expect((await cache.find(id, encoding))?.body).toEqual(found?.body)
-  const short = await as(author, () => open(cache))
-  expect((await as(author, () => cache.find(short.id, encoding)))?.encoding).toBe('identity')
+  const short = await readAs(author, () => open(cache))
+  expect((await readAs(author, () => cache.find(short.id, encoding)))?.encoding).toBe('identity')
 })
 
 test('without Redis, reads come from MongoDB and changes are refused before they happen', async () => {

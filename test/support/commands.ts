@@ -3,7 +3,6 @@ import { afterAll, beforeAll, beforeEach, inject } from 'vitest'
 import { type Consistency, createConsistency } from '../../apps/data/consistency.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
-import { type Reader, readAs } from '../../apps/data/reader.ts'
 import { mongoOptions, newDatabaseName } from './api.ts'
 import { waitFor } from './servers.ts'
 
@@ -55,11 +54,6 @@ export function benchForFile(options: { writeTimeoutMs?: number } = {}): StoreBe
     },
     sent,
   }
-}
-
-/** Runs what a request of this reader would. */
-export function as<T>(reader: Reader, run: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => readAs(reader, () => run().then(resolve, reject)))
 }
 
 /** Both secondaries are there and show what was just written. */

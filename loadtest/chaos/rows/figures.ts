@@ -28,7 +28,7 @@ const keyWidth = { keys: 5, tries: 5 }
 const cases = { generated: 20_000, named: 500 }
 const casesAtOnce = 8
 /** So long they go on at the most. */
-const minutes = { rolling: 7, kills: 5, primaries: 8, ownWrites: 6, keys: 6 }
+const minutes = { rolling: 8, kills: 5, primaries: 11, ownWrites: 14, keys: 6 }
 const hangMs = 500
 const redisGoneMs = 5_000
 
@@ -70,7 +70,7 @@ const rolling: Row = {
   undo: 'nothing to undo',
   also: `${inWords(rounds.requests)} requests, ${inWords(rounds.posts)} of them orders; p99 250 ms; 0 doubled, nobody logged out`,
   limits: nothingNoticed,
-  pace: 'orders',
+  pace: 'steady',
   figures: (seen) => {
     const goal = partOf(rounds, seen)
     return [
@@ -105,7 +105,7 @@ const killing: Row = {
   undo: `${launcherStarts}; SIGCONT`,
   also: '0 doubled',
   limits: nothingNoticed,
-  pace: 'orders',
+  pace: 'steady',
   figures: (seen) => {
     const goal = partOf(kills, seen)
     return [
@@ -232,7 +232,7 @@ const ownWrites: Row = {
   undo: 'each before the next',
   also: `${inWords(own.pairs)} own-write pairs, 0 stale; 99.9 % of the reads within ${quickReadMs} ms`,
   limits: nothingNoticed,
-  pace: 'orders',
+  pace: 'steady',
   figures: (seen) => {
     const goal = partOf(own, seen)
     return [
