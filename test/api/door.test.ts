@@ -1,5 +1,4 @@
 import { connect } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { openDoor } from '../../apps/api/door.ts'
 import { fleetForTest } from '../support/api.ts'
@@ -47,10 +46,12 @@ function knock(port: number): Promise<string | undefined> {
 }
 
 test('whoever is in has an answer before it is closed, by whichever socket he came in', async () => {
-  const { place, door } = await openForTest()
+  const { server, place, door } = await openForTest()
+  let requests = 0
+  server.server.on('request', () => requests++)
   // Enough that each socket has let somebody in.
   const guests = await Promise.all(Array.from({ length: 60 }, () => begin(place.port)))
-  await sleep(100)
+  await waitFor('all to be in', 10_000, async () => requests === guests.length)
   let isClosed = false
   const closed = door.close().then(() => {
     isClosed = true
