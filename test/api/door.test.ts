@@ -8,9 +8,9 @@ async function openForTest() {
   const fleet = await fleetForTest({}, 1)
   const [port = 0] = await freePorts(1)
   const place = { host: '127.0.0.1', port }
-  const [server] = fleet.replicas
-  if (!server) throw new Error('There is no replica')
-  return { server, place, door: await openDoor(server.server, place) }
+  const [app] = fleet.replicas
+  if (!app) throw new Error('There is no replica')
+  return { server: app.server.server, place, door: await openDoor(app.server, place) }
 }
 
 /** Sends the beginning of a request with a body, so that it is under way; `finish` sends the rest and reads the answer. */
@@ -48,7 +48,7 @@ function knock(port: number): Promise<string | undefined> {
 test('whoever is in has an answer before it is closed, by whichever socket he came in', async () => {
   const { server, place, door } = await openForTest()
   let requests = 0
-  server.server.on('request', () => requests++)
+  server.on('request', () => requests++)
   // Enough that each socket has let somebody in.
   const guests = await Promise.all(Array.from({ length: 60 }, () => begin(place.port)))
   await waitFor('all to be in', 10_000, async () => requests === guests.length)
