@@ -8,8 +8,9 @@ const passes = 2
 const parallelism = 1
 const tagBytes = 32
 
-// Each hash holds a thread and 19 MiB: more than these wait, and beyond the queue the caller is told to come back.
-const maxRunning = 4
+// Each hash holds a thread and 19 MiB: more than these wait, and beyond the queue the caller is told to come back. Where
+// replicas share two cores, four at a time in each cost a quarter more CPU for each log-in, and 50 MiB.
+const maxRunning = 2
 const maxWaiting = 64
 
 const derive = promisify((parameters: Argon2Parameters, callback: (error: Error | null, tag: Buffer) => void) =>
