@@ -2,6 +2,7 @@ import { lookup, resolvePtr } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import { connectMongo, isAuthenticationFailure } from '../data/mongo.ts'
 import { connectRedis, redisReady } from '../data/redis.ts'
@@ -11,6 +12,10 @@ import { type ApiConfig, readConfig } from './config.ts'
 import { openDoor } from './door.ts'
 import { createLogOutput } from './log-output.ts'
 import { createLogger } from './logger.ts'
+
+// By itself V8 lets the heap become four times what is in use before it collects: 290 MiB of resident memory under a lunch
+// hour. With this it is 190, for 3 % more CPU time. Not a setting that NODE_OPTIONS takes.
+setFlagsFromString('--heap-growing-percent=50')
 
 const config = configOrExit()
 if (process.argv.includes('--check')) process.exit(0)
