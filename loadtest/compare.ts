@@ -23,7 +23,7 @@ import { type Opponents, startOpponents } from './guide/start.ts'
 import { FixedRate, type Pace, Unpaced } from './pace.ts'
 import { fromHere, interrupted, runProgram, say } from './program.ts'
 import { commandOf, record } from './record.ts'
-import { getRestaurant } from './requests.ts'
+import { getRestaurant, pastEdge } from './requests.ts'
 import { percentile, thisMachine } from './result.ts'
 import { Stack, startStack } from './stack.ts'
 import { Mix, type Request, type Scenario } from './story.ts'
@@ -290,7 +290,7 @@ function requestsOf({ towns }: Field, side: 'stack' | 'guide', work: Work, conne
   const town = { ...towns[side], restaurants: restaurants.first(work.restaurants ?? restaurants.items.length) }
   const mix = new Mix(work.stories)
   const chance = new Chance(Math.floor(Math.random() * 2 ** 32))
-  const anonymous: Record<string, string> = side === 'stack' && !work.edge ? { authorization: 'none' } : {}
+  const anonymous: Record<string, string> = side === 'stack' && !work.edge ? pastEdge : {}
   return (index: number): Iterator<Request, never, string | undefined> => {
     const own = town.accounts.filter((_, number) => number % connections === index % town.accounts.length)
     return mix.requestsOf({ town, chance: chance.split(), anonymous, accounts: own })
@@ -333,7 +333,7 @@ async function readAll({ stack, opponents, towns }: Field, side: 'stack' | 'guid
   let next = 0
   const tally = new Tally()
   const work = function* (): Generator<Request, never, string | undefined> {
-    for (;;) yield getRestaurant(items[next++ % items.length] as string, { authorization: 'none' })
+    for (;;) yield getRestaurant(items[next++ % items.length] as string, pastEdge)
   }
   await drive({
     url: side === 'stack' ? stack.url.replace('//localhost:', '//127.0.0.1:') : opponents.guide.url,

@@ -5,6 +5,7 @@ import { drive } from './connections.ts'
 import { CpuMeter, partOf } from './cpu.ts'
 import { MemoryMeter } from './memory.ts'
 import { FixedRate, Unpaced } from './pace.ts'
+import { pastEdge } from './requests.ts'
 import type { LoadResult, OrderCounts } from './result.ts'
 import type { Stack } from './stack.ts'
 import { type Account, Mix, type Person, type Scenario } from './story.ts'
@@ -50,8 +51,7 @@ export async function runScenario(
   const people: Person[] = Array.from({ length: peopleCount }, (_, index) => ({
     town,
     chance: chance.split(),
-    // Nginx's cache is for those who bring no session.
-    anonymous: edge ? {} : { authorization: 'none' },
+    anonymous: edge ? {} : pastEdge,
     accounts: accountsOf(town, index, peopleCount),
   }))
   const requestsOf = (index: number) => mix.requestsOf(people[index] as Person)

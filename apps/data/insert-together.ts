@@ -58,8 +58,8 @@ export function insertTogether<T extends object>(collection: Collection, consist
     const outcome = await readAs(together, () =>
       consistency.write((options) => insertAll(collection, documents, options)),
     ).catch((error: unknown) => ({ error }))
+    const { token } = together
     for (const [index, { reader, settle, fail }] of group.entries()) {
-      const { token } = together
       if (token) reader?.wrote(token.epoch, token.write, token.signed)
       if ('error' in outcome) fail(outcome.error)
       else settle(!outcome.refused.has(index))

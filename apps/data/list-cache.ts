@@ -1,6 +1,7 @@
 import type { RestaurantSummary } from '../domain/restaurant.ts'
 import { type ClusterTime, compare } from './cluster-time.ts'
 import type { Consistency } from './consistency.ts'
+import { Flights } from './flights.ts'
 import { now } from './members.ts'
 import type { Slice } from './page.ts'
 import { currentReader, noteRead, type Reader } from './reader.ts'
@@ -42,7 +43,8 @@ interface ListPage {
 /** What a replica keeps of lists in its own memory: for so short a time, sharing it would cost more than reading it. */
 export function createListCache({ restaurants, consistency, render, observer }: ListCacheOptions): ListCache {
   const pages = new Map<string, ListPage>()
-  const flights = new Map<string, Promise<ListPage>>()
+  // Reads of this replica under way, so that it asks only once itself.
+  const flights = new Flights<ListPage>()
 
   async function read(query: RestaurantQuery, limit: number): Promise<ListPage> {
     const page = await consistency.readDated(undefined, restaurants.pageQuery(query, { limit }))
@@ -55,13 +57,6 @@ export function createListCache({ restaurants, consistency, render, observer }: 
     pages.set(key, page)
     const [oldest] = pages.keys()
     if (pages.size > maxPages && oldest !== undefined) pages.delete(oldest)
-  }
-
-  /** One read for everybody on this replica who asks meanwhile. */
-  function fly(key: string, query: RestaurantQuery, limit: number): Promise<ListPage> {
-    const flight = read(query, limit).finally(() => flights.delete(key))
-    flights.set(key, flight)
-    return flight
   }
 
   function show({ body, to }: ListPage, reader: Reader | undefined): string {
@@ -87,7 +82,7 @@ export function createListCache({ restaurants, consistency, render, observer }: 
         const page = await others
         if (isEnough(page, reader)) return show(page, reader)
       }
-      const page = await fly(key, query, limit)
+      const page = await flights.begin(key, () => read(query, limit))
       keep(key, page)
       return page.body
     },

@@ -7,6 +7,7 @@ import { DomainError } from '../domain/errors.ts'
 import type { Restaurant } from '../domain/restaurant.ts'
 import { type ClusterTime, compare, formatTime, later, parseTime } from './cluster-time.ts'
 import type { Consistency, Dated } from './consistency.ts'
+import { Flights } from './flights.ts'
 import { asSomebody, currentReader, noteRead } from './reader.ts'
 import { defineScript, type RedisRun } from './redis.ts'
 import type { Restaurants, RestaurantWrite } from './restaurants.ts'
@@ -114,7 +115,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   defineScript(redis, 'fillEntry', 'fill-entry', 3)
 
   // Reads of this replica under way, so that it asks only once itself.
-  const flights = new Map<string, Promise<Entry>>()
+  const flights = new Flights<Entry>()
 
   /** @throws when Redis does not answer */
   async function lookUp(id: string, encoding: Encoding): Promise<Entry | undefined> {
@@ -146,11 +147,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
 
   /** One read for everybody on this replica who asks meanwhile. */
   function fly(key: string, read: () => Promise<Entry>): Promise<Entry> {
-    const others = flights.get(key)
-    if (others !== undefined) return others
-    const flight = read().finally(() => flights.delete(key))
-    flights.set(key, flight)
-    return flight
+    return flights.get(key) ?? flights.begin(key, read)
   }
 
   /** One read for everybody who asks meanwhile, on this replica and the others. */

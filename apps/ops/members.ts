@@ -132,12 +132,11 @@ export function watchMembers({ hosts, database, credentials, events, onError }: 
       else if (member.state === 'primary' || member.state === 'secondary' || member.state === 'down') {
         member.state = 'other'
       }
-      const wasUp = member.isUp === true
-      const wasDown = member.isUp === false
+      const wasUp = member.isUp
       member.isUp = true
       // The driver connects again by itself: one that is quickly started again may have answered every question.
       if (wasUp && isAnother) events.down(member)
-      if (wasDown || isAnother) events.up(member)
+      if (wasUp === false || isAnother) events.up(member)
       if (role === 'primary') noteElection(member)
       follow(others)
     } catch (error) {

@@ -7,10 +7,9 @@ import mongoose from 'mongoose'
 import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { heartbeatCollection } from '../../apps/data/heartbeat.ts'
 import { type Member, type Members, watchMembers } from '../../apps/ops/members.ts'
-import { findBinaries } from '../../infra/binaries.ts'
 import { newDatabaseName } from '../support/api.ts'
 import { freeze, holdBack, hostsByRole, withMember } from '../support/members.ts'
-import { endProcess, endWithUs, freePorts, rootUser, waitFor } from '../support/servers.ts'
+import { endProcess, endWithUs, findTestBinaries, freePorts, rootUser, waitFor } from '../support/servers.ts'
 import { startValve } from '../support/valve.ts'
 
 let members: Members
@@ -218,11 +217,7 @@ test('a member that was started again between two questions was away', { timeout
 
 /** @returns its port */
 async function startLoneMongod(): Promise<number> {
-  const { mongod } = await findBinaries({
-    env: process.env,
-    cacheDir: process.env.BRIGADE_CACHE_DIR ?? join(import.meta.dirname, '../../.cache'),
-    tell: () => {},
-  })
+  const { mongod } = await findTestBinaries()
   const [port = 0] = await freePorts(1)
   const dir = await mkdtemp(join(tmpdir(), 'brigade-lone-'))
   const flags = ['--wiredTigerCacheSizeGB', '0.25', '--bind_ip', '127.0.0.1']

@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import mongoose from 'mongoose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { findBinaries } from '../../infra/binaries.ts'
-import { endProcess, freePorts } from '../support/servers.ts'
+import { endProcess, findTestBinaries, freePorts } from '../support/servers.ts'
 import { runProgram } from './programs.ts'
 
 /** Mongods that nobody has initiated, each with a folder of its own that it keeps when it is started anew. */
@@ -52,11 +51,7 @@ class Mongods {
 
 let path: string
 beforeAll(async () => {
-  const binaries = await findBinaries({
-    env: process.env,
-    cacheDir: process.env.BRIGADE_CACHE_DIR ?? join(import.meta.dirname, '../../.cache'),
-    tell: () => {},
-  })
+  const binaries = await findTestBinaries()
   path = binaries.mongod.path
 })
 

@@ -5,9 +5,8 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { findBinaries } from '../../infra/binaries.ts'
 import { featuresOf, placeHttpConf, placeServerConf } from '../../infra/nginx-place.ts'
-import { endProcess, endWithUs, freePorts, waitFor } from './servers.ts'
+import { endProcess, endWithUs, findTestBinaries, freePorts, sayInLog, waitFor } from './servers.ts'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -36,11 +35,7 @@ export async function startNginx(
   hosts = ['*'],
   opsPort?: number,
 ): Promise<RunningNginx> {
-  const { nginx } = await findBinaries({
-    env: process.env,
-    cacheDir: process.env.BRIGADE_CACHE_DIR ?? join(root, '.cache'),
-    tell: (message) => process.stdout.write(`${message}\n`),
-  })
+  const { nginx } = await findTestBinaries(sayInLog)
   const dir = await mkdtemp(join(tmpdir(), 'brigade-nginx-'))
   const prefix = join(dir, 'nginx')
   await Promise.all(['nginx/tmp', 'logs'].map((folder) => mkdir(join(dir, folder), { recursive: true })))

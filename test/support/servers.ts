@@ -62,6 +62,17 @@ const mongodFlags = (port: number, keyFile: string) => [
   ...['--setParameter', 'shutdownTimeoutMillisForSignaledShutdown=0', '--setParameter', 'enableTestCommands=1'],
 ]
 
+/** As the launcher finds them, with those it has fetched for the project. */
+export function findTestBinaries(tell: (message: string) => void = () => {}) {
+  return findBinaries({
+    env: process.env,
+    cacheDir: process.env.BRIGADE_CACHE_DIR ?? join(import.meta.dirname, '../../.cache'),
+    tell,
+  })
+}
+
+export const sayInLog = (message: string) => void process.stdout.write(`${message}\n`)
+
 type Start = (
   ports: number[],
   rootPassword: string,
@@ -120,11 +131,7 @@ const startContainers: Start = async (ports, rootPassword, redisPassword) => {
 }
 
 const startProcesses: Start = async (ports, rootPassword, redisPassword) => {
-  const binaries = await findBinaries({
-    env: process.env,
-    cacheDir: process.env.BRIGADE_CACHE_DIR ?? join(import.meta.dirname, '../../.cache'),
-    tell: (message) => process.stdout.write(`${message}\n`),
-  })
+  const binaries = await findTestBinaries(sayInLog)
   const dir = await mkdtemp(join(tmpdir(), 'brigade-test-'))
   const children: ChildProcess[] = []
   const start = (command: string, args: string[]) => {
