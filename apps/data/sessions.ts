@@ -248,7 +248,8 @@ export function createSessions(
     store: new SessionStore(redis, tokens, ttlSeconds, onError, timed),
     ping: () =>
       translate('ping', async () => {
-        await redis.ping()
+        // Not PING, which one that is full or read-only answers, too.
+        await redis.set('sessions:ping', '', 'PX', 1)
       }),
     open: (sid, content) =>
       translate('open', async () => {

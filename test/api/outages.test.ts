@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { LightMyRequestResponse } from 'fastify'
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { orderModel } from '../../apps/data/orders.ts'
@@ -8,6 +9,7 @@ import {
   type Fleet,
   fleetForTest,
   newEmail,
+  openRedis,
   openRestaurant,
   orderOf,
   type Restaurant,
@@ -122,6 +124,35 @@ describe('without Redis', () => {
       expect((await new Client(fleet).post('/api/users', account)).statusCode).toBe(201)
     },
   )
+})
+
+test('with a Redis that takes no writes, no password is looked at and no account made that nobody could be logged in to', async () => {
+  const admin = await openRedis()
+  const [user, password] = [`user-${randomUUID()}`, randomUUID()]
+  const permit = (...rules: string[]) => admin.call('ACL', 'SETUSER', user, ...rules)
+  await permit('on', `>${password}`, '~*', '&*', '+@all')
+  onTestFinished(async () => {
+    await admin.call('ACL', 'DELUSER', user)
+    admin.disconnect()
+  })
+  const fleet = await fleetForTest({}, 1, async () => {
+    const { url, commandTimeoutMs } = redisOptions()
+    const redis = connectRedis({ url: url.replace('//', `//${user}:${password}@`), commandTimeoutMs })
+    await redisReady(redis, 5_000)
+    return redis
+  })
+  const { email } = await signUp(fleet)
+  await permit('-@write')
+  const account = { email: newEmail(), password: 'correct horse', name: 'Ada' }
+  await allAnswer(503, [
+    () => new Client(fleet).post('/api/sessions', { email, password: account.password }),
+    () => new Client(fleet).post('/api/sessions', { email, password: 'a guess' }),
+    () => new Client(fleet).post('/api/users', account),
+  ])
+  expect(await userModel(fleet.mongo.connection).countDocuments({ email: account.email })).toBe(0)
+  await permit('+@all')
+  expect((await new Client(fleet).post('/api/sessions', { email, password: 'a guess' })).statusCode).toBe(401)
+  expect((await new Client(fleet).post('/api/users', account)).statusCode).toBe(201)
 })
 
 describe('a replica that Nginx allows to pass on', () => {

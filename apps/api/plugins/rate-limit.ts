@@ -104,8 +104,8 @@ function exceeded(retryAfterSeconds: number): DomainError {
 export interface LoginLimit {
   /**
    * Counts an attempt to log in. Call it before the password is looked at.
-   * @throws DomainError `rate_limited`, or `unavailable` while Redis does not answer: no session could begin, and a hash
-   *   takes longer than it may take to say so
+   * @throws DomainError `rate_limited`, or `unavailable` while Redis does not answer or takes no writes: no session could
+   *   begin, and a hash takes longer than it may take to say so
    */
   count(request: FastifyRequest, email: string): Promise<void>
   /** Notes that the request comes from an address that its user logs in from. */
@@ -145,8 +145,9 @@ export function createLoginLimit(
 
   return {
     async count(request, email) {
-      const [lookup] = await Promise.allSettled([redis.exists(trustKey(request, email))])
-      const isTrusted = lookup.status === 'fulfilled' && lookup.value > 0
+      // A write that changes nothing, not EXISTS, which a Redis that is full or read-only answers, too.
+      const [lookup] = await Promise.allSettled([redis.set(trustKey(request, email), '', 'KEEPTTL', 'XX')])
+      const isTrusted = lookup.status === 'fulfilled' && lookup.value !== null
       for (const [name, limit] of isTrusted ? [ofBoth, ofAddress] : [ofBoth, ofAddress, ofStrangers]) {
         const state = await limit(request)
         if (state.isAllowed || !state.isExceeded) continue
