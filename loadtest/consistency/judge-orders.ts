@@ -2,6 +2,7 @@ import { Bound, type Known } from './bound.ts'
 import type { Findings } from './findings.ts'
 import { type Call, type CallOf, canFollow, type ListedOrder, type OrderPage, type OrderStatus } from './history.ts'
 import { SortedIds } from './sorted-ids.ts'
+import type { StalenessBound } from './staleness.ts'
 
 type Status = Bound<OrderStatus>
 const newStatus = (): Status => new Bound((status, than) => status !== than && canFollow(than, status))
@@ -38,7 +39,7 @@ interface Queue {
 /** Orders: placed once, never lost, shown to their author, and never an older status after a newer one. */
 export class OrderJudge {
   readonly #findings: Findings
-  readonly #stalenessMs: number
+  readonly #staleness: StalenessBound
   readonly #users = new Map<string, UserState>()
   readonly #placed = new Map<string, Placed>()
   readonly #idOfKey = new Map<string, { id: string; call: Call }>()
@@ -47,9 +48,9 @@ export class OrderJudge {
   readonly #leftAt = new Map<string, number>()
   readonly #finals: CallOf<'final-orders'>[] = []
 
-  constructor(findings: Findings, stalenessMs: number) {
+  constructor(findings: Findings, staleness: StalenessBound) {
     this.#findings = findings
-    this.#stalenessMs = stalenessMs
+    this.#staleness = staleness
   }
 
   add(call: Call): void {
@@ -196,11 +197,12 @@ export class OrderJudge {
 
     for (const id of queue.open.upTo(last)) {
       const acknowledged = this.#placed.get(id)?.acknowledged
-      if (!acknowledged || acknowledged.end >= call.start - this.#stalenessMs) continue
+      if (!acknowledged || acknowledged.end >= call.start - this.#staleness.ms) continue
       this.#findings.checked.stale++
       if (shown.has(id)) continue
       const detail = `order ${id} was missing in the queue ${ms(call.start - acknowledged.end)} after it was placed`
-      this.#findings.suspicion('stale', detail, [acknowledged, call], isExplained(id))
+      const isAllowed = () => this.#staleness.allows({ since: acknowledged.end, shownAt: call.start })
+      this.#findings.suspicion('stale', detail, [acknowledged, call], () => isExplained(id)() || isAllowed())
     }
 
     const ids = queue.shown.get(user) ?? new SortedIds()
@@ -223,12 +225,13 @@ export class OrderJudge {
   /** What somebody else has done must show within the bound. */
   #holdAgainstOthers(call: Call, user: string, id: string, status: OrderStatus): void {
     const latest = this.#placed.get(id)?.status
-    if (!latest || latest.call.user === user || latest.since >= call.start - this.#stalenessMs) return
+    if (!latest || latest.call.user === user || latest.since >= call.start - this.#staleness.ms) return
     this.#findings.checked.stale++
     if (canFollow(latest.value, status)) return
     const age = ms(call.start - latest.since)
     const detail = `order ${id} was ${status} ${age} after it had become ${latest.value}`
-    this.#findings.violation('stale', detail, [latest.call, call])
+    const isAllowed = () => this.#staleness.allows({ since: latest.since, shownAt: call.start })
+    this.#findings.suspicion('stale', detail, [latest.call, call], isAllowed)
   }
 
   /** At the end: every acknowledged order once, and at least as far as was acknowledged. */

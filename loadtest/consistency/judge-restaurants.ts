@@ -2,6 +2,7 @@ import { Bound } from './bound.ts'
 import type { Findings, Kind } from './findings.ts'
 import type { Call, CallOf, Versions } from './history.ts'
 import type { SessionJudge } from './judge-sessions.ts'
+import type { StalenessBound } from './staleness.ts'
 
 type Part = 'name' | 'menu'
 const parts = ['name', 'menu'] as const
@@ -41,16 +42,16 @@ function mayStandMs({ op, from }: ReadCall): number {
 export class RestaurantJudge {
   readonly #findings: Findings
   readonly #sessions: SessionJudge
-  readonly #stalenessMs: number
+  readonly #staleness: StalenessBound
   readonly #restaurants = new Map<string, RestaurantState>()
   /** Of keys that are not answered yet, when they were first sent. */
   readonly #firstTry = new Map<string, number>()
   readonly #finals: ReadCall[] = []
 
-  constructor(findings: Findings, sessions: SessionJudge, stalenessMs: number) {
+  constructor(findings: Findings, sessions: SessionJudge, staleness: StalenessBound) {
     this.#findings = findings
     this.#sessions = sessions
-    this.#stalenessMs = stalenessMs
+    this.#staleness = staleness
   }
 
   add(call: Call): void {
@@ -118,8 +119,10 @@ export class RestaurantJudge {
       if (user === state.owner) {
         if (written) this.#hold('own-writes', call, part, shown, written)
       } else {
-        const due = state.acknowledged[part].before(start - this.#stalenessMs - mayStandMs(call))
-        if (due) this.#hold('stale', call, part, shown, due)
+        const moreMs = mayStandMs(call)
+        const due = state.acknowledged[part].before(start - this.#staleness.ms - moreMs)
+        const isAllowed = () => due !== undefined && this.#staleness.allows({ since: due.since, shownAt: start, moreMs })
+        if (due) this.#hold('stale', call, part, shown, due, isAllowed)
       }
       if (user === null) continue
       const seenBy = state.seenBy.get(user) ?? newVersions()
@@ -155,6 +158,7 @@ export class RestaurantJudge {
     part: Part,
     shown: number,
     least: { value: number; call?: Call; since?: number },
+    isAllowed = () => false,
   ): void {
     this.#findings.checked[kind]++
     if (shown >= least.value || this.#restaurants.get(call.key)?.unsettled[part].has(shown)) return
@@ -163,8 +167,8 @@ export class RestaurantJudge {
     const calls = least.call ? [least.call, call] : [call]
     const dependsOnUser = kind === 'own-writes' || kind === 'monotonic'
     // What ends a session may still be under way.
-    const isExplained = () => dependsOnUser && calls.some((each) => each.session !== null && this.#isAnonymous(each))
-    this.#findings.suspicion(kind, detail, calls, isExplained)
+    const isAnybodys = () => dependsOnUser && calls.some((each) => each.session !== null && this.#isAnonymous(each))
+    this.#findings.suspicion(kind, detail, calls, () => isAnybodys() || isAllowed())
   }
 }
 

@@ -9,6 +9,7 @@ import { type Call, readHistory } from './history.ts'
 import { OrderJudge } from './judge-orders.ts'
 import { RestaurantJudge } from './judge-restaurants.ts'
 import { SessionJudge } from './judge-sessions.ts'
+import { StalenessBound } from './staleness.ts'
 import { describeVerdict } from './verdict-text.ts'
 
 /** Two seconds are promised; sampling by heartbeats and the way through the network take a part of the rest. */
@@ -20,13 +21,15 @@ export class Judge {
   readonly #orders: OrderJudge
   readonly #restaurants: RestaurantJudge
   readonly #sessions: SessionJudge
+  readonly #staleness: StalenessBound
   readonly #ownReads = { checked: 0, violated: 0 }
   #lastEnd = Number.NEGATIVE_INFINITY
 
   constructor({ stalenessMs = defaultStalenessMs }: { stalenessMs?: number | undefined } = {}) {
     this.#sessions = new SessionJudge(this.#findings)
-    this.#orders = new OrderJudge(this.#findings, stalenessMs)
-    this.#restaurants = new RestaurantJudge(this.#findings, this.#sessions, stalenessMs)
+    this.#staleness = new StalenessBound(stalenessMs)
+    this.#orders = new OrderJudge(this.#findings, this.#staleness)
+    this.#restaurants = new RestaurantJudge(this.#findings, this.#sessions, this.#staleness)
   }
 
   /** @throws RangeError when a call ended before the one that was added last */
@@ -35,6 +38,7 @@ export class Judge {
     this.#lastEnd = call.end
     const { checked, violated } = this.#findings
     const before = { checked: checked['own-writes'], violated: violated['own-writes'] }
+    this.#staleness.add(call)
     this.#orders.add(call)
     this.#restaurants.add(call)
     this.#sessions.add(call)

@@ -228,6 +228,30 @@ describe('staleness', () => {
     expect(violated([placed, cancelled, call(2_021, 2_030, queue([listed('o1')]))])).toEqual(['stale'])
     expect(violated([placed, cancelled, call(2_021, 2_030, queue([]))])).toEqual([])
   })
+
+  test('time in which writes are waited for and none is acknowledged to anybody does not count', () => {
+    const waiting = call(30, 3_000, place('k', 'o1'), byBob)
+    const shown = (start: number) => call(start, start + 10, look(1), anonymous)
+    expect(violated([...edits, shown(2_900), waiting])).toEqual([])
+    expect(violated([...edits, waiting, shown(4_999)])).toEqual([])
+    expect(violated([...edits, waiting, shown(5_001)])).toEqual(['stale'])
+    const others = Array.from({ length: 7 }, (_, index) => {
+      const start = 400 * (index + 1)
+      return call(start, start + 10, place(`k${index}`, `p${index}`), byBob)
+    })
+    expect(violated([...edits, ...others, shown(2_900), waiting])).toEqual(['stale'])
+    const ordinary = [call(5, 520, place('m'), { ...byBob, ...unknown }), call(2_990, 3_000, place('k', 'o1'), byBob)]
+    expect(violated([...edits, shown(2_900), ...ordinary])).toEqual(['stale'])
+
+    const placed = call(0, 10, place('l', 'o2'), byBob)
+    const late = call(20, 3_000, editName(2))
+    expect(violated([placed, call(2_900, 2_910, queue([])), late])).toEqual([])
+    expect(violated([placed, call(5_001, 5_010, queue([])), late])).toEqual(['stale'])
+    const cancelled = call(11, 20, cancel('o2'), byBob)
+    const listedStill = (start: number) => call(start, start + 10, queue([listed('o2')]))
+    expect(violated([placed, cancelled, listedStill(2_900), late])).toEqual([])
+    expect(violated([placed, cancelled, listedStill(5_021), late])).toEqual(['stale'])
+  })
 })
 
 describe('prices', () => {

@@ -136,6 +136,27 @@ test.each([
   expect((await readAs(author, () => cache.find(short.id, encoding)))?.encoding).toBe('identity')
 })
 
+test('only what is asked for is compressed, once, and never joins the entry of another version', async () => {
+  const cache = createCache()
+  const author = new Reader()
+  const { id, by } = await readAs(author, () => open(cache, 20))
+  await readAs(author, () => cache.find(id, 'identity'))
+  const key = `restaurant:${id}`
+  expect((await shared.redis.hkeys(key)).sort()).toEqual(['identity', 'meta'])
+  const [one, other] = await Promise.all([cache.find(id, 'br'), cache.find(id, 'br')])
+  expect(one?.body).toBe(other?.body)
+  expect(await shared.redis.hgetBuffer(key, 'br')).toEqual(one?.body)
+
+  const before = cache.ask(id, 'gzip')
+  await before
+  await readAs(author, async () => {
+    await cache.restaurants.update(id, { name: 'New' }, by())
+    await cache.find(id, 'identity')
+  })
+  expect((await cache.find(id, 'gzip', before))?.encoding).toBe('gzip')
+  expect((await shared.redis.hkeys(key)).sort()).toEqual(['identity', 'meta'])
+})
+
 test('without Redis, reads come from MongoDB and changes are refused before they happen', async () => {
   const client = await openRedis()
   const cache = createCache({ redis: client, run: watchRun(client) })
