@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { Failure } from '../infra/failure.ts'
+import { problemsOfFiles } from './program.ts'
 import browse from './scenarios/browse.ts'
 import lunchHour from './scenarios/lunch-hour.ts'
 import order from './scenarios/order.ts'
@@ -68,9 +69,8 @@ export function parseLoad(args: string[]): LoadArguments | 'help' {
   if (url !== undefined && profile !== undefined) {
     problems.push('--profile: a stack that runs already cannot be profiled')
   }
-  for (const name of ['json', 'html', 'profile'] as const) {
-    if (values[name] === '') problems.push(`--${name}: the path is empty`)
-  }
+  if (profile === '') problems.push('--profile: the path is empty')
+  problems.push(...problemsOfFiles({ json: values.json, html: values.html }))
   const chosen = scenario === 'all' ? names : scenario.split(',')
   for (const name of chosen) {
     if (!names.includes(name)) problems.push(`--scenario ${name}: must be one of ${names.join(' ')}`)

@@ -21,7 +21,7 @@ import { drive } from './connections.ts'
 import { CpuMeter, type Measured, partOf } from './cpu.ts'
 import { type Opponents, startOpponents } from './guide/start.ts'
 import { FixedRate, type Pace, Unpaced } from './pace.ts'
-import { fromHere, interrupted, runProgram, say } from './program.ts'
+import { fromHere, interrupted, problemsOfFiles, runProgram, say } from './program.ts'
 import { commandOf, record } from './record.ts'
 import { getRestaurant, pastEdge } from './requests.ts'
 import { percentile, thisMachine } from './result.ts'
@@ -407,6 +407,9 @@ function parse(args: string[]): Options | 'help' {
     }
     return Number(given)
   }
+  const pathOf = (name: 'json' | 'html') => (values[name] === undefined ? undefined : String(values[name]))
+  const files = { json: pathOf('json'), html: pathOf('html') }
+  problems.push(...problemsOfFiles(files))
   const chosen = values.work === undefined || values.work === 'all' ? works : worksFrom(String(values.work), problems)
   const options: Options = {
     works: chosen,
@@ -415,8 +418,7 @@ function parse(args: string[]): Options | 'help' {
     connections: count('connections', 32, accounts),
     warmUp: count('warm-up', 2_000, 100_000),
     keepAlive: values['keep-alive'] === true,
-    json: values.json === undefined ? undefined : String(values.json),
-    html: values.html === undefined ? undefined : String(values.html),
+    ...files,
     record: values.record === true,
   }
   if (problems.length > 0) throw new Failure(`${problems.join('\n')}\n\n${usage}`, 2)

@@ -30,7 +30,10 @@ export interface Sampling {
 export function startSampling(options: SamplingOptions): Sampling {
   const { source, stackPath, nginx, redis, mongo, onError } = options
   const events = createEventLog()
-  const stack = watchStackFile(stackPath)
+  // Replicas and members are asked themselves; of these two, quickly started again, only the launcher knows.
+  const stack = watchStackFile(stackPath, ({ role, name }) => {
+    if (role === 'nginx' || role === 'redis') events.add('server-restarted', `${name} was started again`)
+  })
   const sources: Sources = {
     stack: stack.processes,
     machine: watchMachine(stack.processes),

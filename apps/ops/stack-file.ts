@@ -20,9 +20,14 @@ export interface StackFile {
 
 const everyMs = 1_000
 
-/** Reads the launcher's list of processes once a second. */
-export function watchStackFile(path: string | undefined): StackFile {
+/**
+ * Reads the launcher's list of processes once a second.
+ *
+ * @param restarted told of each that the launcher has started again
+ */
+export function watchStackFile(path: string | undefined, restarted: (process: StackProcess) => void): StackFile {
   let processes: StackProcess[] = []
+  const pids = new Map<string, number>()
   if (path === undefined) return { processes: () => processes, close: async () => {} }
   const close = poll(everyMs, everyMs, async (signal) => {
     try {
@@ -30,10 +35,13 @@ export function watchStackFile(path: string | undefined): StackFile {
         processes: Noted[]
         restarting?: Omit<Noted, 'pid'>[]
       }
-      processes = [
-        ...stack.processes.filter(({ pid, port }) => pid > 0 && port > 0),
-        ...(stack.restarting ?? []).map((process) => ({ ...process, pid: undefined })),
-      ]
+      const running = stack.processes.filter(({ pid, port }) => pid > 0 && port > 0)
+      processes = [...running, ...(stack.restarting ?? []).map((process) => ({ ...process, pid: undefined }))]
+      for (const process of running) {
+        const { name, pid } = process
+        if ((pids.get(name) ?? pid) !== pid) restarted(process)
+        pids.set(name, pid)
+      }
     } catch {
       processes = []
     }

@@ -50,6 +50,7 @@ export interface OpsEvent {
     | 'replica-up'
     | 'member-down'
     | 'member-up'
+    | 'server-restarted'
     | 'alert-fired'
     | 'alert-cleared'
   text: string

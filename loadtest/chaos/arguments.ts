@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { Failure } from '../../infra/failure.ts'
-import { fromHere } from '../program.ts'
+import { fromHere, problemsOfFiles } from '../program.ts'
 import type { Row } from './row.ts'
 import { longRows, rows } from './rows.ts'
 
@@ -19,7 +19,7 @@ export interface ChaosOptions {
 export const usage = `Usage: npm run chaos -- [options]
 
   --only LIST   these rows, or all whose name begins so: --only primary,redis-flush
-  --figures     instead of those, the longer rows that have figures to reach, about 45 minutes
+  --figures     instead of those, the longer rows that have figures to reach, half an hour or more
   --share N     so many percent of what the figures ask for, to try them (default 100)
   --rounds N    goes through them so many times (default 1)
   --list        prints all rows as a table and does nothing
@@ -49,10 +49,15 @@ export function parseChaos(args: string[]): ChaosOptions | 'help' | 'list' | 'li
     }
     return Number(text)
   }
-  const all = values.figures ? longRows : rows
+  const [all, others] = values.figures ? [longRows, rows] : [rows, longRows]
+  if (values.share !== undefined && !values.figures) problems.push('--share: goes with --figures')
+  problems.push(...problemsOfFiles({ json: values.json }))
   const names = values.only?.split(',')
   for (const name of names ?? []) {
-    if (!all.some((row) => isMeant(all, row, name))) problems.push(`--only ${name}: there is no such row`)
+    if (all.some((row) => isMeant(all, row, name))) continue
+    const isElsewhere = others.some((row) => isMeant(others, row, name))
+    const hint = isElsewhere ? `it goes ${values.figures ? 'without' : 'with'} --figures` : '--list prints all'
+    problems.push(`--only ${name}: there is no such row here; ${hint}`)
   }
   const meant = names === undefined ? all : all.filter((row) => names.some((name) => isMeant(all, row, name)))
   const options: ChaosOptions = {

@@ -73,7 +73,7 @@ export function describeProgress(result: RowResult, number: number, total: numbe
   const { row, target, sight, faultMs, recoverMs } = result
   const found = faultsOf(result)
   const seconds = (faultMs / 1_000).toFixed(1)
-  const gaps = `gaps ${ms(sight.longestGapMs.reads)} and ${ms(sight.longestGapMs.writes)} ms`
+  const gaps = `gaps ${ms(sight.longestGapMs.reads)} ms (reads) and ${ms(sight.longestGapMs.writes)} ms (writes)`
   const facts = `${seconds} s, ${count(sight.requests)} requests, ${count(sight.failed)} failed, ${gaps}, normal after ${ms(recoverMs)} ms`
   const outcome = found.length === 0 ? 'holds' : `DOES NOT HOLD: ${found.join('; ')}`
   const figures = result.figures.map((figure) => `\n      ${figure.name}: ${textOf(figure)}`).join('')
@@ -118,13 +118,13 @@ function describeRows(results: readonly RowResult[]): string {
   })
   const heads = [
     'row',
-    's',
+    'fault s',
     'requests',
     'failures',
-    'read gap',
-    'write gap',
-    'slowest',
-    'recovery',
+    'read gap ms',
+    'write gap ms',
+    'slowest ms',
+    'recovery ms',
     'violations',
     'holds',
   ]
@@ -179,7 +179,7 @@ function describeTotals({ results, elapsedMs, verdict, acknowledged, load, seed 
   const share = ((100 * orders) / Math.max(1, requests)).toFixed(1)
   const { checked, violated } = verdict
   return [
-    `${results.length} rows in ${(elapsedMs / 60_000).toFixed(1)} minutes, seed ${seed}; load average ${load.map((each) => each.toFixed(1)).join(' at the beginning, ')} in the end`,
+    `${rowsIn(results)} in ${(elapsedMs / 60_000).toFixed(1)} minutes, seed ${seed}; load average ${load.map((each) => each.toFixed(1)).join(' at the beginning, ')} in the end`,
     `${count(requests)} requests, ${share} % of them orders, ${count(sum(({ sight }) => sight.failed))} failed`,
     `${count(acknowledged)} orders acknowledged, ${count(violated.lost)} lost, ${count(violated.doubled)} doubled`,
     `${count(checked['own-writes'] + checked.monotonic)} pairs checked, ${count(violated['own-writes'] + violated.monotonic)} violated`,
@@ -197,8 +197,13 @@ function describeOutcome(result: ChaosResult): string {
       : missed === 0
         ? ' All figures are reached.'
         : ` ${count(missed)} figures are not reached.`
-  if (failing.length === 0 && violated === 0) return `All ${results.length} rows hold.${figures}`
-  return `${results.length - failing.length} of ${results.length} rows hold, ${count(violated)} violations. Not: ${failing.join(' ')}${figures}`
+  if (failing.length === 0 && violated === 0)
+    return results.length === 1 ? `The row holds.${figures}` : `All ${results.length} rows hold.${figures}`
+  return `${results.length - failing.length} of ${rowsIn(results)} hold, ${count(violated)} violations. Not: ${failing.join(' ')}${figures}`
+}
+
+function rowsIn(results: readonly RowResult[]): string {
+  return results.length === 1 ? '1 row' : `${results.length} rows`
 }
 
 function figuresOf({ results, whole }: ChaosResult): Figure[] {

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { Failure } from '../../infra/failure.ts'
+import { problemsOfFiles } from '../program.ts'
 import { type FaultName, faultNames, optionalFaults } from './faults.ts'
 import { defaultStalenessMs } from './judge.ts'
 
@@ -65,6 +66,7 @@ export function parseCheck(args: string[]): CheckOptions | 'help' {
   if (url !== undefined && values.routing !== undefined) {
     problems.push('--routing: a stack that runs already has its own READ_ROUTING')
   }
+  problems.push(...problemsOfFiles({ history: values.history, json: values.json }))
   const options: CheckOptions = {
     seconds: count('seconds', 60, 86_400),
     users: count('users', 24, 1_000),

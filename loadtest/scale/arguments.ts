@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { Failure } from '../../infra/failure.ts'
 import { maxReplicas } from '../../infra/topology.ts'
 import { scenarios } from '../arguments.ts'
-import { fromHere } from '../program.ts'
+import { fromHere, problemsOfFiles } from '../program.ts'
 import type { Scenario } from '../story.ts'
 
 interface Results {
@@ -79,7 +79,7 @@ export function parseScale(args: string[]): ReplicaArguments | DataArguments | '
   for (const name of values.data ? ofReplicas : ofData) {
     if (values[name] !== undefined) problems.push(`--${name}: goes ${values.data ? 'without' : 'with'} --data`)
   }
-  for (const name of ['json', 'html'] as const) if (values[name] === '') problems.push(`--${name}: the path is empty`)
+  problems.push(...problemsOfFiles({ json: values.json, html: values.html }))
   // Now: commands to a launcher change the working directory.
   const path = (given: string | undefined) => (given ? fromHere(given) : undefined)
   const results = { json: path(values.json), html: path(values.html) }

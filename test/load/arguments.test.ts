@@ -35,6 +35,8 @@ test.each([
     '--profile: a stack that runs already cannot be profiled',
   ],
   [['--html', ''], '--html: the path is empty'],
+  [['--html', '/nowhere/load.html'], '--html /nowhere/load.html: cannot be written (ENOENT)'],
+  [['--json', import.meta.dirname], `--json ${import.meta.dirname}: this is a folder`],
   [['--second', '3'], "Unknown option '--second'"],
   [['browse'], "Unexpected argument 'browse'"],
 ])('%j is refused, and the message says what is wrong', (args, message) => {

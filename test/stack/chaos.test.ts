@@ -83,12 +83,13 @@ test('figures are counted while the worst is tried', { timeout: 240_000 }, async
 })
 
 test('rows that do not exist are named, all at once', async () => {
-  const { status, text } = await run('--only', 'nginx-reload,rolling,moon,sun', '--seed', 'x')
+  const { status, text } = await run('--only', 'nginx-reload,rolling,moon,sun', '--seed', 'x', '--share', '10')
   expect(status).toBe(2)
-  expect(text).toContain('--only moon: there is no such row')
-  expect(text).toContain('--only rolling: there is no such row')
+  expect(text).toContain('--only moon: there is no such row here; --list prints all')
+  expect(text).toContain('--only rolling: there is no such row here; it goes with --figures')
   expect(text).toContain('--only sun: there is no such row')
   expect(text).toContain('--seed x')
+  expect(text).toContain('--share: goes with --figures')
 })
 
 test('the README has every row as it is', () => {

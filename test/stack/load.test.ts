@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -41,4 +41,29 @@ test('npm run load puts a lunch hour on a stack of its own, finds every answer r
   const dataDir = /its data is in (\S+)/.exec(said)?.[1] ?? ''
   expect(dataDir).not.toBe('')
   expect(existsSync(dataDir)).toBe(false)
+})
+
+test('npm run load ends and leaves nothing but logs behind when nobody reads what it prints', {
+  timeout: 120_000,
+}, async () => {
+  const child = spawn(process.execPath, ['infra/with-node.js', 'loadtest/run.ts', '--seconds', '60'], {
+    cwd: checkout,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  onTestFinished(() => void child.kill('SIGTERM'))
+  let said = ''
+  let complaint = ''
+  child.stderr.on('data', (chunk) => {
+    complaint += chunk
+  })
+  child.stdout.on('data', (chunk) => {
+    said += chunk
+    if (/its data is in \S+\n/.test(said)) child.stdout.destroy()
+  })
+  const status = await new Promise((resolve) => child.once('close', resolve))
+  expect(status, complaint).toBe(2)
+  expect(complaint).toBe('Nobody reads what this prints.\n')
+  const dataDir = /its data is in (\S+)/.exec(said)?.[1] ?? ''
+  expect(readdirSync(dataDir)).toEqual(['logs'])
+  rmSync(dataDir, { recursive: true })
 })

@@ -14,6 +14,7 @@ export const eventKinds = {
   'replica-up': { sign: '✓', label: 'replica', tone: 'good', rank: 1 },
   'member-down': { sign: '✕', label: 'member', tone: 'bad', rank: 2 },
   'member-up': { sign: '✓', label: 'member', tone: 'good', rank: 1 },
+  'server-restarted': { sign: '↻', label: 'server', tone: 'bad', rank: 2 },
   'alert-fired': { sign: '▲', label: 'alert', tone: 'bad', rank: 0 },
   'alert-cleared': { sign: '▽', label: 'alert', tone: 'good', rank: 0 },
 }
