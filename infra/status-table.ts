@@ -11,7 +11,7 @@ export function statusTable({ url, dataDir, launcher, processes }: StackStatus):
     process.state,
     process.pid ? duration(process.uptimeMs) : '-',
     `${process.restarts}`,
-    process.pid ? `${Math.round(process.memoryBytes / 2 ** 20)} MB` : '-',
+    process.pid ? `${Math.round(process.memoryBytes / 2 ** 20)} MiB` : '-',
     process.memberState ?? '',
   ])
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))

@@ -57,7 +57,7 @@ export function nodesOf(sources: Sources, usage: ProcessUsage[], nowMs: number):
       name: 'redis',
       health: redis.isKnown() ? healthOf(figures !== undefined) : 'unknown',
       detail: figures
-        ? `${perSecond(redis.rates(nowMs).commands ?? 0, 'commands')}, ${Math.round(figures.usedBytes / 2 ** 20)} MB`
+        ? `${perSecond(redis.rates(nowMs).commands ?? 0, 'commands')}, ${Math.round(figures.usedBytes / 2 ** 20)} MiB`
         : redis.isKnown()
           ? 'down'
           : '',

@@ -142,7 +142,7 @@ describe('a running stack', { timeout: 120_000 }, () => {
       expect(said).toMatch(new RegExp(`${name} +${pid} +${port} +ready`))
     }
     const members = said.split('\n').filter((line) => line.startsWith('mongod'))
-    expect(members.map((line) => /MB +(.*)$/.exec(line)?.[1]).sort()).toEqual(['primary', 'secondary', 'secondary'])
+    expect(members.map((line) => /MiB +(.*)$/.exec(line)?.[1]).sort()).toEqual(['primary', 'secondary', 'secondary'])
   })
 
   test('keeps a second launcher from its data directory', async () => {
