@@ -1,4 +1,4 @@
-/** Reads under way, so that whoever asks for the same meanwhile can share them. */
+/** Work under way, so that whoever asks for the same meanwhile can share it. */
 export class Flights<T> {
   readonly #underWay = new Map<string, Promise<T>>()
 
@@ -6,9 +6,14 @@ export class Flights<T> {
     return this.#underWay.get(key)
   }
 
+  /** The one under way, or a new one. */
+  join(key: string, run: () => Promise<T>): Promise<T> {
+    return this.get(key) ?? this.begin(key, run)
+  }
+
   /** Begins one, which those who ask from now on share. */
-  begin(key: string, read: () => Promise<T>): Promise<T> {
-    const flight = read().finally(() => this.#underWay.delete(key))
+  begin(key: string, run: () => Promise<T>): Promise<T> {
+    const flight = run().finally(() => this.#underWay.delete(key))
     this.#underWay.set(key, flight)
     return flight
   }

@@ -149,11 +149,6 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
     return { meta: { ...meta, etag: etagOf(text) }, bodies: { identity: Buffer.from(text) } }
   }
 
-  /** One read for everybody on this replica who asks meanwhile. */
-  function fly(key: string, read: () => Promise<Entry>): Promise<Entry> {
-    return flights.get(key) ?? flights.begin(key, read)
-  }
-
   /** One read for everybody who asks meanwhile, on this replica and the others. */
   async function lead(id: string, encoding: Encoding, after: ClusterTime | undefined): Promise<Entry> {
     const holder = randomBytes(8).toString('hex')
@@ -210,12 +205,12 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
       observer?.looked('miss')
       const fence = parseTime(await redis.hget(fenceKey(id), 'date'))
       if (fence) after = after ? later(after, fence) : fence
-      flown = await fly(id, () => lead(id, encoding, after))
+      flown = await flights.join(id, () => lead(id, encoding, after))
     } catch (error) {
       if (error instanceof DomainError) throw error
       observer?.looked('unavailable')
       // It cannot be known what has been written meanwhile, so that nobody is told what another was who needs less.
-      flown = reader?.tokenLost ? await read(id, after) : await fly(`${id} alone`, () => read(id, after))
+      flown = reader?.tokenLost ? await read(id, after) : await flights.join(`${id} alone`, () => read(id, after))
     }
     // Who led the flight may have asked for less.
     if (after && compare(flown.meta.from, after) < 0) return read(id, after)
@@ -228,14 +223,12 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   async function encoded(id: string, encoding: Compression, { meta, bodies }: Entry): Promise<Buffer | undefined> {
     const { identity, [encoding]: kept } = bodies
     if (kept || !identity || identity.length < compressedFromBytes) return kept
-    const key = `${id} ${encoding} ${meta.etag}`
-    const begin = async () => {
+    return compressions.join(`${id} ${encoding} ${meta.etag}`, async () => {
       const body = await compress[encoding](identity)
       // Where it cannot be kept, the next one compresses it again.
       redis.addEncoding(entryKey(id), JSON.stringify(meta), encoding, body).catch(() => {})
       return body
-    }
-    return compressions.get(key) ?? compressions.begin(key, begin)
+    })
   }
 
   async function write(id: string, by: RestaurantWrite, run: (by: RestaurantWrite) => Promise<Restaurant>) {

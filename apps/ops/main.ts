@@ -1,6 +1,6 @@
-import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
+import { keepHeapSmall } from '../data/heap.ts'
 import { SettingsError } from '../data/settings.ts'
 import { buildApp } from './app.ts'
 import { type OpsConfig, readConfig, readMongoUrl, readReplicaSource } from './config.ts'
@@ -8,8 +8,7 @@ import { startSampling } from './sampling.ts'
 
 const shutdownMs = 1_500
 
-// As in a replica, where main.ts says why.
-setFlagsFromString('--heap-growing-percent=50')
+keepHeapSmall()
 
 const config = configOrExit()
 const logger = pino({

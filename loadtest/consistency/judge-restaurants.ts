@@ -121,9 +121,10 @@ export class RestaurantJudge {
       } else {
         const moreMs = mayStandMs(call)
         const due = state.acknowledged[part].before(start - this.#staleness.ms - moreMs)
-        const isAllowed = () =>
-          due !== undefined && this.#staleness.allows({ since: due.since, shownAt: start, moreMs })
-        if (due) this.#hold('stale', call, part, shown, due, isAllowed)
+        if (due) {
+          const isAllowed = () => this.#staleness.allows({ since: due.since, shownAt: start, moreMs })
+          this.#hold('stale', call, part, shown, due, isAllowed)
+        }
       }
       if (user === null) continue
       const seenBy = state.seenBy.get(user) ?? newVersions()
