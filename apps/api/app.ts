@@ -4,6 +4,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPlug
 import { createConsistency } from '../data/consistency.ts'
 import { createListCache } from '../data/list-cache.ts'
 import type { Mongo } from '../data/mongo.ts'
+import { createOrderListCache } from '../data/order-list-cache.ts'
 import { createOrders } from '../data/orders.ts'
 import { type RedisClient, watchRun } from '../data/redis.ts'
 import { createRestaurantCache } from '../data/restaurant-cache.ts'
@@ -15,6 +16,7 @@ import { DomainError } from '../domain/errors.ts'
 import type { ApiConfig } from './config.ts'
 import { describeError } from './logger.ts'
 import { orderRoutes } from './orders/routes.ts'
+import { viewOrders } from './orders/schema.ts'
 import { describeRoutes, servePages } from './plugins/docs.ts'
 import { type Health, reportHealth } from './plugins/health.ts'
 import { shedLoad } from './plugins/load-shedding.ts'
@@ -27,6 +29,7 @@ import { refuseCrossSite, sessionPlugin } from './plugins/session.ts'
 import { handleProblems, notFound, refuseBroken, refuseUnroutable } from './problem.ts'
 import { restaurantRoutes } from './restaurants/routes.ts'
 import { viewRestaurant, viewSlice } from './restaurants/schema.ts'
+import { defaultLimit } from './schema.ts'
 import { sessionRoutes } from './sessions/routes.ts'
 import { traceIdOf } from './trace.ts'
 import { userRoutes } from './users/routes.ts'
@@ -109,7 +112,16 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     render: (slice) => JSON.stringify(viewSlice(slice)),
     observer: measurements.lists,
   })
-  const orders = createOrders(mongo.connection, consistency)
+  const orderLists = createOrderListCache({
+    redis,
+    run,
+    tokens,
+    orders: createOrders(mongo.connection, consistency),
+    consistency,
+    limit: defaultLimit,
+    render: (slice) => JSON.stringify(viewOrders(slice)),
+    observer: measurements.cache,
+  })
   const sessions = createSessions(
     redis,
     tokens,
@@ -166,7 +178,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
       done()
     })
     await api.register(restaurantRoutes, { restaurants, cache, lists })
-    await api.register(orderRoutes, { orders, restaurants })
+    await api.register(orderRoutes, { lists: orderLists, cache })
     const loginLimit = createLoginLimit(api, {
       redis,
       measurements,

@@ -44,9 +44,11 @@ export function Text(maxLength: number, options: object = {}) {
 
 export const IdParams = Closed({ id: Id })
 
+export const defaultLimit = 20
+
 /** The part of a query that pages through a list. */
 export const pageQuery = {
-  limit: Defaulted(Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Items per page' })),
+  limit: Defaulted(Type.Integer({ minimum: 1, maximum: 100, default: defaultLimit, description: 'Items per page' })),
   // No schema can say which were given out: one that fits and was not is refused all the same.
   cursor: Type.Optional(
     Type.String({

@@ -1,11 +1,11 @@
 import type { RestaurantSummary } from '../domain/restaurant.ts'
 import { type ClusterTime, compare } from './cluster-time.ts'
 import type { Consistency } from './consistency.ts'
+import type { CacheObserver } from './fenced-cache.ts'
 import { Flights } from './flights.ts'
 import { now } from './members.ts'
 import type { Slice } from './page.ts'
 import { currentReader, noteRead, type Reader } from './reader.ts'
-import type { CacheObserver } from './restaurant-cache.ts'
 import type { RestaurantQuery, Restaurants } from './restaurants.ts'
 
 export interface ListCache {

@@ -11,7 +11,7 @@ import {
   statusBefore,
   totalCents,
 } from '../domain/order.ts'
-import { type Consistency, type Freshness, isDuplicateOf } from './consistency.ts'
+import { type Consistency, type Freshness, isDuplicateOf, type ReadOptions } from './consistency.ts'
 import { newId, toObjectId } from './ids.ts'
 import { insertTogether } from './insert-together.ts'
 import { decodeCursor, isIdPlace, type Page, type Slice, sliceOf } from './page.ts'
@@ -75,7 +75,6 @@ export function orderModel(connection: Connection) {
 }
 
 export interface NewOrder {
-  userId: string
   restaurant: { id: string; name: string }
   items: OrderItem[]
   note: string | undefined
@@ -98,15 +97,28 @@ export interface Orders {
   /**
    * Stores the order and the answer to it in one step. The same key gives the first answer again, for at least
    * {@link creationKeyHours}.
+   *
+   * @param order may still be on its way; if it does not come, nothing is stored
    * @throws DomainError `unprocessable` for the same key with another body, `conflict` while the first is in doubt
    */
-  place(order: NewOrder, creation: CreationKey, answerOf: (order: Order) => string): Promise<Placed>
+  place(
+    userId: string,
+    order: NewOrder | Promise<NewOrder>,
+    creation: CreationKey,
+    answerOf: (order: Order) => string,
+  ): Promise<Placed>
   /** The answer that this key has had already. @throws as {@link place} */
   replay(userId: string, creation: CreationKey): Promise<Placed | null>
   find(id: string, freshness: Freshness): Promise<Order | null>
   findForUser(id: string, userId: string, freshness: Freshness): Promise<Order | null>
   /** Newest first. */
   listForUser(userId: string, status: OrderStatus | undefined, page: Page, freshness: Freshness): Promise<Slice<Order>>
+  /** The query behind {@link listForUser}, for whoever routes it. @throws DomainError `invalid` for a cursor that is none */
+  pageForUser(
+    userId: string,
+    status: OrderStatus | undefined,
+    page: Page,
+  ): (options: ReadOptions) => Promise<Slice<Order>>
   /** Oldest first; without a status, those the kitchen still has work with. */
   listForRestaurant(
     restaurantId: string,
@@ -120,8 +132,11 @@ export interface Orders {
    */
   cancel(id: string, userId: string, requestKey: string): Promise<Order>
   /** As {@link cancel}, for the kitchen. @throws DomainError `conflict` off the path of statuses */
-  advance(id: string, restaurantId: string, to: KitchenStatus, requestKey: string): Promise<Order>
+  advance(order: KitchenOrder, to: KitchenStatus, requestKey: string): Promise<Order>
 }
+
+/** An order as the kitchen has it before it: by whom and where it was placed. */
+export type KitchenOrder = Pick<Order, 'id' | 'userId'> & { restaurant: { id: string } }
 
 export const creationKeyHours = 24
 
@@ -177,12 +192,35 @@ export function createOrders(connection: Connection, consistency: Consistency): 
     throw new DomainError('conflict', `The order is ${current.status}, so it cannot become ${to}`)
   }
 
+  function pageForUser(userId: string, status: OrderStatus | undefined, page: Page) {
+    const after = decodeCursor(page.cursor, isIdPlace)
+    return async (options: ReadOptions) => {
+      const read = await model
+        .find(
+          {
+            userId: toObjectId(userId),
+            status: status ?? { $in: [...orderStatuses] },
+            ...(after ? { _id: { $lt: toObjectId(after.id) } } : {}),
+          },
+          hidden,
+          options,
+        )
+        .sort({ _id: -1 })
+        .hint(byUser)
+        .limit(page.limit + 1)
+        .lean<StoredOrder[]>()
+        .exec()
+      return sliceOf(read.map(toOrder), page.limit, (last) => ({ id: last.id }))
+    }
+  }
+
   return {
-    async place(order, creation, answerOf) {
+    async place(userId, given, creation, answerOf) {
+      const order = await given
       const now = new Date()
       const stored: StoredOrder = {
         _id: newId(now.getTime()),
-        userId: toObjectId(order.userId),
+        userId: toObjectId(userId),
         restaurant: { id: toObjectId(order.restaurant.id), name: order.restaurant.name },
         items: order.items.map((item) => ({ ...item, menuItemId: toObjectId(item.menuItemId) })),
         totalCents: totalCents(order.items),
@@ -200,7 +238,7 @@ export function createOrders(connection: Connection, consistency: Consistency): 
           return { answer, replayed: false }
         } catch (error) {
           if (!isDuplicateOf(error, 'creation.key')) throw error
-          const first = await findCreated(order.userId, creation)
+          const first = await findCreated(userId, creation)
           if (first && Date.now() - first.createdAt.getTime() < creationKeyHours * 3_600_000) {
             return answerAgain(first, creation)
           }
@@ -240,27 +278,9 @@ export function createOrders(connection: Connection, consistency: Consistency): 
       )
       return stored && toOrder(stored)
     },
-    async listForUser(userId, status, page, freshness) {
-      const after = decodeCursor(page.cursor, isIdPlace)
-      const read = await consistency.read(freshness, (options) =>
-        model
-          .find(
-            {
-              userId: toObjectId(userId),
-              status: status ?? { $in: [...orderStatuses] },
-              ...(after ? { _id: { $lt: toObjectId(after.id) } } : {}),
-            },
-            hidden,
-            options,
-          )
-          .sort({ _id: -1 })
-          .hint(byUser)
-          .limit(page.limit + 1)
-          .lean<StoredOrder[]>()
-          .exec(),
-      )
-      return sliceOf(read.map(toOrder), page.limit, (last) => ({ id: last.id }))
-    },
+    listForUser: async (userId, status, page, freshness) =>
+      consistency.read(freshness, pageForUser(userId, status, page)),
+    pageForUser,
     async listForRestaurant(restaurantId, status, page, freshness) {
       const after = decodeCursor(page.cursor, isIdPlace)
       const read = await consistency.read(freshness, (options) =>
@@ -284,8 +304,12 @@ export function createOrders(connection: Connection, consistency: Consistency): 
     },
     cancel: (id, userId, requestKey) =>
       step({ _id: toObjectId(id), userId: toObjectId(userId) }, 'cancelled', requestKey),
-    advance: (id, restaurantId, to, requestKey) =>
-      step({ _id: toObjectId(id), 'restaurant.id': toObjectId(restaurantId) }, to, requestKey),
+    advance: ({ id, userId, restaurant }, to, requestKey) =>
+      step(
+        { _id: toObjectId(id), userId: toObjectId(userId), 'restaurant.id': toObjectId(restaurant.id) },
+        to,
+        requestKey,
+      ),
   }
 }
 

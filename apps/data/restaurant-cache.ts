@@ -5,8 +5,9 @@ import { brotliCompress, constants, gzip, zstdCompress } from 'node:zlib'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
 import type { Restaurant } from '../domain/restaurant.ts'
-import { type ClusterTime, compare, formatTime, later, parseTime } from './cluster-time.ts'
+import { type ClusterTime, compare, later } from './cluster-time.ts'
 import type { Consistency, Dated } from './consistency.ts'
+import { type CacheObserver, createFencedCache, type Kept, type Moments } from './fenced-cache.ts'
 import { Flights } from './flights.ts'
 import { asSomebody, currentReader, noteRead } from './reader.ts'
 import { defineScript, type RedisRun } from './redis.ts'
@@ -14,13 +15,7 @@ import type { Restaurants, RestaurantWrite } from './restaurants.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    raiseFence(entry: string, fence: string, write: string, state: string, ttlMs: number): Result<null, Context>
-    fillEntry(
-      entry: string,
-      fence: string,
-      flight: string,
-      ...values: (string | number | Buffer)[]
-    ): Result<number, Context>
+    endFlight(flight: string, holder: string): Result<null, Context>
     addEncoding(entry: string, meta: string, encoding: string, body: Buffer): Result<null, Context>
   }
 }
@@ -42,26 +37,28 @@ export interface RestaurantCache {
    * restaurant. Never older than what this reader has written, nor than any acknowledged write.
    */
   find(id: string, encoding: Encoding, asked?: Asked): Promise<Representation | null>
+  /**
+   * The restaurant as an order takes it: no older than any acknowledged write, from the cache where it is there.
+   * @throws DomainError `unavailable` when neither can be asked
+   */
+  findForOrder(id: string): Promise<OrderedFrom | null>
   /** Asks for what {@link find} needs first, so that it travels with whatever else is asked of Redis in the same tick. */
   ask(id: string, encoding: Encoding): Asked
   /** The same stores, with writes that keep the cache true. */
   restaurants: Restaurants
 }
 
+export type OrderedFrom = Pick<Restaurant, 'id' | 'name' | 'menu'>
+
 /** What Redis has, once it is known. */
 export type Asked = Promise<Entry | undefined>
-
-/** Told how each look-up went. */
-export interface CacheObserver {
-  looked(outcome: 'hit' | 'miss' | 'refused' | 'unavailable'): void
-}
 
 export interface RestaurantCacheOptions {
   redis: Redis
   run: RedisRun
   restaurants: Restaurants
   consistency: Consistency
-  /** What a client gets. */
+  /** What a client gets: JSON that has id, name and menu as they are here. */
   render: (restaurant: Restaurant) => string
   observer?: CacheObserver
 }
@@ -69,10 +66,6 @@ export interface RestaurantCacheOptions {
 const entryMs = 15 * 60_000
 // Somebody may be told that a restaurant is not there just before it is.
 const missingMs = 2_000
-// How long a write may be under way. It is refused to fill meanwhile, also when the writer has died.
-const pendingMs = 15_000
-// Longer than any read that fills may take, and than any secondary lags that serves reads.
-const fenceMs = 60 * 60_000
 // How long others wait for the one who reads, and when they take that one for dead.
 const flightMs = 2_000
 const flightPollMs = 10
@@ -81,7 +74,6 @@ const flightPatienceMs = 1_000
 const compressedFromBytes = 1_024
 
 const entryKey = (id: string) => `restaurant:${id}`
-const fenceKey = (id: string) => `fence:restaurant:${id}`
 const flightKey = (id: string) => `flight:restaurant:${id}`
 
 /** A tag of the content itself (RFC 9110, 8.8.3), so that it is right whoever changed the data, and however. */
@@ -99,41 +91,27 @@ export function plainEtag(etag: string): string {
   return etag.replace(/\.\w+"\s*$/, '"')
 }
 
-interface Meta {
-  etag: string | null
-  /** Has everything up to here, and nothing from after there. */
-  from: ClusterTime
-  to: ClusterTime
-  /** The run of Redis that it was stored in: another may have brought it back from before a write. */
-  run: string
-}
-
-type Bodies = Partial<Record<Encoding, Buffer>>
-type Entry = { meta: Meta; bodies: Bodies }
+/** Its bodies are by encoding. There is none, and no tag, of a restaurant that is not there. */
+type Entry = Kept<Moments & { etag: string | null }>
 
 export function createRestaurantCache(options: RestaurantCacheOptions): RestaurantCache {
   const { redis, run, restaurants, consistency, render, observer } = options
-  defineScript(redis, 'raiseFence', 'raise-fence', 2)
-  defineScript(redis, 'fillEntry', 'fill-entry', 3)
+  const entries = createFencedCache<Entry['meta']>(redis, run, entryKey)
+  defineScript(redis, 'endFlight', 'end-flight', 1)
   defineScript(redis, 'addEncoding', 'add-encoding', 1)
 
   // Reads of this replica under way, so that it asks only once itself.
   const flights = new Flights<Entry>()
   const compressions = new Flights<Buffer>()
 
-  /** @throws when Redis does not answer */
-  async function lookUp(id: string, encoding: Encoding): Promise<Entry | undefined> {
-    const fields = encoding === 'identity' ? [] : [encoding]
-    const [meta, identity, encoded] = await redis.hmgetBuffer(entryKey(id), 'meta', 'identity', ...fields)
-    return meta ? entryOf(meta, { [encoding]: encoded, identity }) : undefined
+  function lookUp(id: string, encoding: Encoding): Asked {
+    return entries.lookUp(id, ...new Set<Encoding>(['identity', encoding]))
   }
 
-  /**
-   * Within one run of Redis the fences vouch for what is there: whoever changes a restaurant removes its entry first. Not
-   * so for what is missing, since nobody puts a fence up for a restaurant that is new.
-   */
-  function isUsable({ meta }: Entry): boolean {
-    if (meta.run !== run.current()?.id) return false
+  /** Nobody puts a fence up for a restaurant that is new: that it is missing is not told to who has written since. */
+  function isUsable(entry: Entry): boolean {
+    const { meta } = entry
+    if (!entries.isVouchedFor(entry)) return false
     const written = currentReader()?.token?.write
     return meta.etag !== null || !written || compare(meta.from, written) >= 0
   }
@@ -142,11 +120,11 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
     return renderEntry(await consistency.readDated(after, (read) => restaurants.query(id, read)))
   }
 
-  function renderEntry({ value, from, to }: Dated<Restaurant | null>): Entry {
-    const meta = { etag: null, from, to, run: run.current()?.id ?? '' }
-    if (!value) return { meta, bodies: {} }
-    const text = render(value)
-    return { meta: { ...meta, etag: etagOf(text) }, bodies: { identity: Buffer.from(text) } }
+  function renderEntry(read: Dated<Restaurant | null>): Entry {
+    const moments = entries.momentsOf(read)
+    if (!read.value) return { meta: { etag: null, ...moments }, bodies: {} }
+    const text = render(read.value)
+    return { meta: { etag: etagOf(text), ...moments }, bodies: { identity: Buffer.from(text) } }
   }
 
   /** One read for everybody who asks meanwhile, on this replica and the others. */
@@ -171,20 +149,11 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
       await redis.del(flightKey(id)).catch(() => {})
       throw error
     })
-    const { meta, bodies } = entry
-    const stored = await redis.fillEntry(
-      entryKey(id),
-      fenceKey(id),
-      flightKey(id),
-      meta.from.seconds,
-      meta.from.counter,
-      meta.etag === null ? missingMs : entryMs,
-      holder,
-      'meta',
-      JSON.stringify(meta),
-      ...Object.entries(bodies).flat(),
-    )
-    if (stored === 0) observer?.looked('refused')
+    const [stored] = await Promise.all([
+      entries.fill(id, entry, entry.meta.etag === null ? missingMs : entryMs),
+      redis.endFlight(flightKey(id), holder),
+    ])
+    if (!stored) observer?.looked('refused')
     return entry
   }
 
@@ -203,7 +172,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
         return entry
       }
       observer?.looked('miss')
-      const fence = parseTime(await redis.hget(fenceKey(id), 'date'))
+      const fence = await entries.writtenAt(id)
       if (fence) after = after ? later(after, fence) : fence
       flown = await flights.join(id, () => lead(id, encoding, after))
     } catch (error) {
@@ -231,28 +200,8 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
     })
   }
 
-  async function write(id: string, by: RestaurantWrite, run: (by: RestaurantWrite) => Promise<Restaurant>) {
-    const name = randomBytes(8).toString('hex')
-    const raise = (state: string) => redis.raiseFence(entryKey(id), fenceKey(id), name, state, fenceMs).catch(refuse)
-    let announced = false
-    let inDoubt = false
-    try {
-      return await run({
-        ...by,
-        async announce() {
-          // Not just afterwards: if this process dies in between, nothing old may be filled in.
-          await raise(String(pendingMs))
-          announced = true
-        },
-      })
-    } catch (error) {
-      inDoubt = !(error instanceof DomainError) || error.code === 'unavailable'
-      throw error
-    } finally {
-      const written = currentReader()?.token?.write
-      // In doubt there is no date, and the write stays announced until it must have ended.
-      if (announced && !inDoubt && written) await raise(formatTime(written))
-    }
+  function write(id: string, by: RestaurantWrite, run: (by: RestaurantWrite) => Promise<Restaurant>) {
+    return asSomebody(() => entries.write(id, (announce) => run({ ...by, announce })))
   }
 
   return {
@@ -270,22 +219,21 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
       if (body) return { etag: etagIn(encoding, etag), body, encoding }
       return { etag, body: entry.bodies.identity ?? Buffer.alloc(0), encoding: 'identity' }
     },
+    async findForOrder(id) {
+      const entry = await lookUp(id, 'identity').catch(() => undefined)
+      const body = entry && isUsable(entry) ? entry.bodies.identity : undefined
+      observer?.looked(body ? 'hit' : 'miss')
+      if (!entry || !body) return restaurants.find(id, 'latest')
+      noteRead('cache')
+      currentReader()?.sawKept(entry.meta.to)
+      return JSON.parse(body.toString()) as OrderedFrom
+    },
     restaurants: {
       ...restaurants,
-      update: (id, changes, by) =>
-        asSomebody(() => write(id, by, (announced) => restaurants.update(id, changes, announced))),
-      replaceMenu: (id, menu, by) =>
-        asSomebody(() => write(id, by, (announced) => restaurants.replaceMenu(id, menu, announced))),
+      update: (id, changes, by) => write(id, by, (announced) => restaurants.update(id, changes, announced)),
+      replaceMenu: (id, menu, by) => write(id, by, (announced) => restaurants.replaceMenu(id, menu, announced)),
     },
   }
-}
-
-function refuse(cause: unknown): never {
-  throw new DomainError('unavailable', 'The change cannot be made known right now', {
-    retryAfterSeconds: 1,
-    isLocal: true,
-    cause,
-  })
 }
 
 const gzipAsync = promisify(gzip)
@@ -307,9 +255,4 @@ const compress: Record<Compression, (body: Buffer) => Promise<Buffer>> = {
     return brotliAsync(body, { params })
   },
   zstd: (body) => zstdAsync(body, { pledgedSrcSize: body.length, params: { [constants.ZSTD_c_compressionLevel]: 12 } }),
-}
-
-function entryOf(meta: Buffer, bodies: Partial<Record<Encoding, Buffer | null | undefined>>): Entry {
-  const present = Object.entries(bodies).filter((body): body is [string, Buffer] => Boolean(body[1]))
-  return { meta: JSON.parse(meta.toString()) as Meta, bodies: Object.fromEntries(present) }
 }

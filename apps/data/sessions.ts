@@ -43,8 +43,8 @@ export interface Sessions {
   /** @throws DomainError `unavailable` while no session could be begun */
   ping(): Promise<void>
   /**
-   * Makes room for a session that is about to be saved; without this, saving it does nothing.
-   * The oldest beyond {@link maxSessionsPerUser} ends.
+   * Makes room for a session that is about to be saved, at best in the same tick; without this, saving it does nothing. The
+   * oldest beyond {@link maxSessionsPerUser} ends. What the current reader has seen is stored with it.
    */
   open(sid: string, content: SessionContent): Promise<void>
   list(userId: string): Promise<SessionInfo[]>
@@ -84,6 +84,7 @@ declare module 'ioredis' {
       ttlSeconds: number,
       entry: string,
     ): Result<number, Context>
+    openSession(index: string, sid: string, entry: string, most: number, prefix: string): Result<null, Context>
   }
 }
 
@@ -212,6 +213,7 @@ export function createSessions(
   observer?: SessionObserver,
 ): Sessions {
   const timed = timedBy(observer)
+  defineScript(redis, 'openSession', 'open-session', 1)
 
   async function entries(userId: string): Promise<(Entry & { sid: string })[]> {
     const found = await redis.hgetall(indexKey(userId))
@@ -253,16 +255,12 @@ export function createSessions(
       }),
     open: (sid, content) =>
       translate('open', async () => {
-        const others = await entries(content.userId)
         refuseAbandoned()
-        const repeated = others.filter(({ loginKey }) => loginKey === content.loginKey)
-        const surplus = others.filter((entry) => !repeated.includes(entry)).slice(maxSessionsPerUser - 1)
-        await end(
-          redis,
-          content.userId,
-          [...repeated, ...surplus].map((entry) => entry.sid),
-        )
-        await redis.hset(indexKey(content.userId), sid, entryOf(content))
+        const reader = currentReader()
+        await Promise.all([
+          redis.openSession(indexKey(content.userId), sid, entryOf(content), maxSessionsPerUser, sessionPrefix),
+          reader && tokens.save(reader),
+        ])
       }),
     list: (userId) =>
       translate('list', async () =>

@@ -48,6 +48,7 @@ export class Device {
   readonly account: Account | null
   session: string | null = null
   readonly #recorder: Recorder
+  #listed = 0
 
   constructor(name: string, url: string, recorder: Recorder, account: Account | null, address?: string) {
     this.name = name
@@ -132,7 +133,9 @@ export class Device {
   }
 
   listOrders(): Promise<{ call: Call; page: OrderPage | null }> {
-    return this.#list('list-orders', this.#userId, `/api/orders?limit=${listLimit}`)
+    // The first page of the usual length comes from a cache, others do not; neither may show less than the other did.
+    const query = this.#listed++ % 2 === 0 ? '' : `?limit=${listLimit}`
+    return this.#list('list-orders', this.#userId, `/api/orders${query}`)
   }
 
   listQueue(place: Place): Promise<{ call: Call; page: OrderPage | null }> {

@@ -237,9 +237,43 @@ describe('my orders', () => {
     expect(await ids('ready')).toEqual([])
   })
 
-  test('are read from a secondary', async () => {
+  test('are kept as they are sent, until one of them changes, whoever changes it', async () => {
+    const user = await signUp(fleet)
+    const { id } = (await order(user)).json()
+    const show = async (replica: number) => {
+      const { headers, json } = await eventually(
+        () => user.call('/api/orders', {}, replica),
+        ({ headers }) => headers['x-read-from'] === 'cache',
+      )
+      expect(headers).toMatchObject({ 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8' })
+      return json()
+    }
+    for (const [index, status] of ['pending', 'accepted', 'preparing'].entries()) {
+      if (index > 0) await move(owner, id, status, index)
+      const kept = await show(index)
+      expect(kept.items).toMatchObject([{ id, status }])
+      expect(kept).toEqual((await user.call('/api/orders?limit=20')).json())
+    }
+    const second = (await order(user, {}, {}, 1)).json()
+    expect((await user.call('/api/orders', {}, 2)).json().items[0]).toEqual(second)
+    await cancel(user, second.id, 1)
+    expect((await show(0)).items[0]).toMatchObject({ id: second.id, status: 'cancelled' })
+  })
+
+  test('are shown to nobody whose session only claims to be of that user', async () => {
     await eventually(
       () => customer.call('/api/orders'),
+      ({ headers }) => headers['x-read-from'] === 'cache',
+    )
+    for (const sid of [`{${customer.id}}.made-up`, encodeURIComponent(`{${customer.id}}.made-up`)]) {
+      const answer = await new Client(fleet).call('/api/orders', { headers: { cookie: `sid=${sid}` } })
+      expect([answer.statusCode, answer.body.includes(restaurant.id)]).toEqual([401, false])
+    }
+  })
+
+  test('of another length are read from a secondary', async () => {
+    await eventually(
+      () => customer.call('/api/orders?limit=20'),
       ({ headers }) => /^secondary mongo-[123]$/.test(String(headers['x-read-from'])),
     )
   })

@@ -46,7 +46,7 @@ let placed = 0
 async function place(store: Store, reader: Reader): Promise<string> {
   const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
   const creation = { key: `key-${placed++}`, bodyHash: 'hash' }
-  const { answer } = await readAs(reader, () => store.orders.place(order, creation, ({ id }) => id))
+  const { answer } = await readAs(reader, () => store.orders.place(order.userId, order, creation, ({ id }) => id))
   return answer
 }
 

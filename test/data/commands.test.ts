@@ -13,7 +13,7 @@ test('every command of a request carries its trace', async () => {
   const userId = newId().toHexString()
   const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
   await readAs(reader, async () => {
-    const { answer } = await orders.place(order, { key: 'a', bodyHash: 'b' }, ({ id }) => id)
+    const { answer } = await orders.place(order.userId, order, { key: 'a', bodyHash: 'b' }, ({ id }) => id)
     await orders.cancel(answer, userId, 'c')
     await orders.listForUser(userId, undefined, { limit: 1, cursor: undefined }, 'any')
   })

@@ -27,7 +27,7 @@ function createStore(by = mongo) {
     async place(reader: Reader): Promise<string> {
       const order = { userId, restaurant: { id: userId, name: 'Pizza' }, items: [], note: undefined }
       const creation = { key: randomUUID(), bodyHash: 'hash' }
-      return (await readAs(reader, () => orders.place(order, creation, ({ id }) => id))).answer
+      return (await readAs(reader, () => orders.place(order.userId, order, creation, ({ id }) => id))).answer
     },
     find: (reader: Reader, id: string) => readAs(reader, () => orders.findForUser(id, userId, 'any')),
     count: async (reader: Reader, freshness: 'any' | 'latest') => {

@@ -20,7 +20,7 @@ const dishes = [
   { menuItemId: someId(), name: 'Margherita', priceCents: 1200, quantity: 2 },
   { menuItemId: someId(), name: 'Tiramisu', priceCents: 750, quantity: 1 },
 ]
-const newOrder = (changes: Partial<NewOrder> = {}): NewOrder => ({
+const newOrder = (changes: Partial<NewOrder & { userId: string }> = {}): NewOrder & { userId: string } => ({
   userId: someId(),
   restaurant: { id: someId(), name: "Ada's Pizza" },
   items: dishes,
@@ -31,17 +31,22 @@ const idOf = (order: Order) => order.id
 
 /** Places an order and gives its id. */
 async function place(order = newOrder(), key = newKey(), bodyHash = 'hash'): Promise<string> {
-  return (await store().place(order, { key, bodyHash }, idOf)).answer
+  return (await store().place(order.userId, order, { key, bodyHash }, idOf)).answer
 }
 
 describe('an order', () => {
   test.each(['with', 'without'])('is read again as it was placed, %s a note', async (how) => {
     const asked = newOrder(how === 'with' ? {} : { note: undefined })
     let placed: Order | undefined
-    const { answer, replayed } = await store().place(asked, { key: newKey(), bodyHash: 'hash' }, (order) => {
-      placed = order
-      return order.id
-    })
+    const { answer, replayed } = await store().place(
+      asked.userId,
+      asked,
+      { key: newKey(), bodyHash: 'hash' },
+      (order) => {
+        placed = order
+        return order.id
+      },
+    )
     expect(replayed).toBe(false)
     expect(placed).toEqual({
       ...asked,
@@ -71,7 +76,7 @@ describe('the same key', () => {
   test('gives one order and one answer, however many try at once', async () => {
     const order = newOrder()
     const tries = await Promise.all(
-      Array.from({ length: 50 }, () => store().place(order, { key: 'once', bodyHash: 'hash' }, idOf)),
+      Array.from({ length: 50 }, () => store().place(order.userId, order, { key: 'once', bodyHash: 'hash' }, idOf)),
     )
     expect(new Set(tries.map(({ answer }) => answer)).size).toBe(1)
     expect(tries.filter(({ replayed }) => !replayed)).toHaveLength(1)
@@ -122,7 +127,7 @@ describe('the same key', () => {
     onTestFinished(hasty.close)
     const orders = createOrders(hasty.connection, createConsistency(hasty))
     const order = newOrder()
-    const attempt = () => orders.place(order, { key: 'doubtful', bodyHash: 'hash' }, idOf)
+    const attempt = () => orders.place(order.userId, order, { key: 'doubtful', bodyHash: 'hash' }, idOf)
     const { secondaries } = await hostsByRole()
     const releases = await Promise.all(secondaries.map(holdBack))
     try {
@@ -144,7 +149,7 @@ describe('a step', () => {
     const id = await place(order)
     const seen = [await store().find(id, 'latest')]
     for (const to of ['accepted', 'preparing', 'ready', 'delivered'] as const) {
-      seen.push(await store().advance(id, order.restaurant.id, to, newKey()))
+      seen.push(await store().advance({ ...order, id }, to, newKey()))
     }
     expect(seen.map((each) => each?.status)).toEqual(path)
     const last = seen.at(-1)
@@ -157,11 +162,11 @@ describe('a step', () => {
     const order = newOrder()
     const id = await place(order)
     for (const to of ['preparing', 'ready', 'delivered'] as const) {
-      await expect(store().advance(id, order.restaurant.id, to, newKey())).rejects.toMatchObject({ code: 'conflict' })
+      await expect(store().advance({ ...order, id }, to, newKey())).rejects.toMatchObject({ code: 'conflict' })
     }
-    await store().advance(id, order.restaurant.id, 'rejected', newKey())
+    await store().advance({ ...order, id }, 'rejected', newKey())
     for (const to of ['accepted', 'rejected'] as const) {
-      await expect(store().advance(id, order.restaurant.id, to, newKey())).rejects.toMatchObject({ code: 'conflict' })
+      await expect(store().advance({ ...order, id }, to, newKey())).rejects.toMatchObject({ code: 'conflict' })
     }
     await expect(store().cancel(id, order.userId, newKey())).rejects.toMatchObject({ code: 'conflict' })
     expect((await store().find(id, 'latest'))?.history).toHaveLength(2)
@@ -172,7 +177,7 @@ describe('a step', () => {
     const id = await place(order)
     const results = await Promise.allSettled([
       ...Array.from({ length: 5 }, () => store().cancel(id, order.userId, newKey())),
-      ...Array.from({ length: 5 }, () => store().advance(id, order.restaurant.id, 'accepted', newKey())),
+      ...Array.from({ length: 5 }, () => store().advance({ ...order, id }, 'accepted', newKey())),
     ])
     const made = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     expect(made).toHaveLength(1)
@@ -196,7 +201,7 @@ describe('a step', () => {
     for (const run of [
       () => store().cancel(id, someId(), newKey()),
       () => store().cancel(someId(), someId(), newKey()),
-      () => store().advance(id, someId(), 'accepted', newKey()),
+      () => store().advance({ id, userId: someId(), restaurant: { id: someId() } }, 'accepted', newKey()),
     ]) {
       await expect(run()).rejects.toMatchObject({ code: 'not_found' })
     }

@@ -95,6 +95,29 @@ test('a refused change leaves the cache as it is', async () => {
   expect(await shared.redis.exists(`restaurant:${id}`)).toBe(1)
 })
 
+test('an order gets a restaurant from the cache, as the last acknowledged change left it, or else from the primary', async () => {
+  const [cache, other] = [createCache(), createCache()]
+  const { id, by, restaurant } = await open(cache)
+  const forOrder = async (from: RestaurantCache) => {
+    bench.sent.length = 0
+    const { menu } = (await from.findForOrder(id)) ?? {}
+    return [menu?.[0]?.priceCents, ...bench.sent.map(({ name, role }) => `${name} ${role}`)]
+  }
+  const dish = restaurant.menu[0] as Restaurant['menu'][number]
+  expect(await forOrder(cache)).toEqual([dish.priceCents, 'find primary'])
+  await expect.poll(() => show(cache, id), { timeout: 10_000 }).not.toBeNull()
+  expect(await forOrder(cache)).toEqual([dish.priceCents])
+  for (const priceCents of [2_000, 1_000]) {
+    await cache.restaurants.replaceMenu(id, [{ ...dish, priceCents }], by())
+    expect(await forOrder(other)).toEqual([priceCents, 'find primary'])
+    await show(other, id)
+    expect(await forOrder(cache)).toEqual([priceCents])
+  }
+  const afterRestart = createCache({ ...shared, run: { current: () => ({ id: 'another', sinceMs: 0 }) } })
+  expect(await forOrder(afterRestart)).toEqual([1_000, 'find primary'])
+  expect(await cache.findForOrder(newId().toHexString())).toBeNull()
+})
+
 test('what was read before a change is not filled in after it', async () => {
   const cache = createCache()
   const { id, by } = await open(cache)
@@ -102,13 +125,13 @@ test('what was read before a change is not filled in after it', async () => {
   const old = await shared.redis.hgetallBuffer(`restaurant:${id}`)
   const { from } = JSON.parse(old.meta?.toString() ?? '')
   await cache.restaurants.update(id, { name: 'New' }, by())
-  const keys = [`restaurant:${id}`, `fence:restaurant:${id}`, `flight:restaurant:${id}`] as const
+  const keys = [`restaurant:${id}`, `fence:restaurant:${id}`] as const
   for (const [seconds, counter] of [
     [from.seconds, from.counter],
     [from.seconds - 1, from.counter + 1_000],
   ] as const) {
     const fields = Object.entries(old).flat()
-    expect(await shared.redis.fillEntry(...keys, seconds, counter, 60_000, 'late', ...fields)).toBe(0)
+    expect(await shared.redis.fillEntry(...keys, seconds, counter, 60_000, ...fields)).toBe(0)
   }
   expect(JSON.parse((await show(cache, id))?.body ?? '')).toMatchObject({ name: 'New' })
 })

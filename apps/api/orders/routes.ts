@@ -2,34 +2,46 @@ import { createHash } from 'node:crypto'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
-import type { CreationKey, Orders } from '../../data/orders.ts'
-import type { Restaurants } from '../../data/restaurants.ts'
+import type { AskedList, OrderListCache } from '../../data/order-list-cache.ts'
+import type { CreationKey, NewOrder } from '../../data/orders.ts'
+import type { RestaurantCache } from '../../data/restaurant-cache.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { type Order, priceItems } from '../../domain/order.ts'
-import { currentUserId, requireSession } from '../plugins/session.ts'
+import { claimedUserId, currentUserId, requireSession } from '../plugins/session.ts'
 import { sendJson } from '../representation.ts'
 import { bySession, IdParams, SliceOf } from '../schema.ts'
-import { IdempotencyHeader, Nothing, OrderQuery, OrderView, PlaceOrder, StatusChange, viewOrder } from './schema.ts'
+import {
+  IdempotencyHeader,
+  Nothing,
+  OrderQuery,
+  OrderView,
+  PlaceOrder,
+  StatusChange,
+  viewOrder,
+  viewOrders,
+} from './schema.ts'
 
-export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurants: Restaurants }> = async (
+export const orderRoutes: FastifyPluginAsyncTypebox<{ lists: OrderListCache; cache: RestaurantCache }> = async (
   app,
-  { orders, restaurants },
+  { lists, cache },
 ) => {
+  const { orders } = lists
+  const { restaurants } = cache
+
+  async function priced({ restaurantId, items, note }: Static<typeof PlaceOrder>): Promise<NewOrder> {
+    const restaurant = await cache.findForOrder(restaurantId)
+    if (!restaurant) {
+      throw new DomainError('unprocessable', 'There is no such restaurant', {
+        errors: [{ pointer: '#/restaurantId', detail: 'is not a restaurant' }],
+      })
+    }
+    const { id, name, menu } = restaurant
+    return { restaurant: { id, name }, items: priceItems(items, menu), note }
+  }
+
   async function place(userId: string, input: Static<typeof PlaceOrder>, creation: CreationKey) {
     try {
-      // The primary, although the cache has it too: a price that guards an order must not be an old one.
-      const restaurant = await restaurants.find(input.restaurantId, 'latest')
-      if (!restaurant) {
-        throw new DomainError('unprocessable', 'There is no such restaurant', {
-          errors: [{ pointer: '#/restaurantId', detail: 'is not a restaurant' }],
-        })
-      }
-      const items = priceItems(input.items, restaurant.menu)
-      return await orders.place(
-        { userId, restaurant: { id: restaurant.id, name: restaurant.name }, items, note: input.note },
-        creation,
-        (order) => JSON.stringify(viewOrder(order)),
-      )
+      return await orders.place(userId, priced(input), creation, (order) => JSON.stringify(viewOrder(order)))
     } catch (error) {
       // A retry of an order that went through gets its answer even though the menu has changed since.
       const refused = error instanceof DomainError && error.code === 'unprocessable'
@@ -68,6 +80,12 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
     '/orders',
     {
       preValidation: requireSession,
+      config: {
+        ahead: (request) => {
+          const userId = isPlain(request) ? claimedUserId(request) : undefined
+          return userId === undefined ? undefined : lists.ask(userId)
+        },
+      },
       schema: {
         tags: ['orders'],
         summary: 'My orders',
@@ -78,10 +96,11 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
         problems: ['unauthenticated'],
       },
     },
-    async (request) => {
+    async (request, reply) => {
+      const userId = currentUserId(request)
+      if (isPlain(request)) return sendJson(reply as FastifyReply, await lists.find(userId, request.ahead as AskedList))
       const { status, limit, cursor } = request.query
-      const slice = await orders.listForUser(currentUserId(request), status, { limit, cursor }, 'any')
-      return { items: slice.items.map(viewOrder), nextCursor: slice.nextCursor }
+      return viewOrders(await orders.listForUser(userId, status, { limit, cursor }, 'any'))
     },
   )
 
@@ -154,7 +173,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
         if (order?.userId === userId) throw new DomainError('forbidden', 'Only the restaurant moves an order on')
         throw new DomainError('not_found', 'There is no such order')
       }
-      return viewOrder(await orders.advance(order.id, order.restaurant.id, request.body.status, request.id))
+      return viewOrder(await orders.advance(order, request.body.status, request.id))
     },
   )
 
@@ -176,10 +195,14 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ orders: Orders; restaurant
     async (request) => {
       await restaurants.requireOwner(request.params.id, currentUserId(request), 'any')
       const { status, limit, cursor } = request.query
-      const slice = await orders.listForRestaurant(request.params.id, status, { limit, cursor }, 'any')
-      return { items: slice.items.map(viewOrder), nextCursor: slice.nextCursor }
+      return viewOrders(await orders.listForRestaurant(request.params.id, status, { limit, cursor }, 'any'))
     },
   )
+}
+
+/** Whether it asks for nothing but the first page, which is what is kept. */
+function isPlain({ raw }: Pick<FastifyRequest, 'raw'>): boolean {
+  return !raw.url?.includes('?')
 }
 
 /** The client's key, or that of the request, which Nginx keeps over its own tries. */

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { Slice } from '../../data/page.ts'
 import { kitchenStatuses, maxOrderLines, maxQuantity, type Order, orderStatuses } from '../../domain/order.ts'
 import { patterns } from '../patterns.ts'
 import { Cents, Closed, Id, pageQuery, Text, Time } from '../schema.ts'
@@ -71,4 +72,8 @@ export function viewOrder(order: Order): Static<typeof OrderView> {
     createdAt: order.createdAt.toISOString(),
     updatedAt: order.updatedAt.toISOString(),
   }
+}
+
+export function viewOrders({ items, nextCursor }: Slice<Order>) {
+  return { items: items.map(viewOrder), nextCursor }
 }

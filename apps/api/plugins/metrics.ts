@@ -12,8 +12,8 @@ import processOpenFileDescriptors from 'prom-client/lib/metrics/processOpenFileD
 import processStartTime from 'prom-client/lib/metrics/processStartTime.js'
 import nodeVersion from 'prom-client/lib/metrics/version.js'
 import { fallbacks, type ReadObserver } from '../../data/consistency.ts'
+import type { CacheObserver } from '../../data/fenced-cache.ts'
 import type { Mongo } from '../../data/mongo.ts'
-import type { CacheObserver } from '../../data/restaurant-cache.ts'
 import type { SessionObserver } from '../../data/sessions.ts'
 import { createCounter, createHistogram } from './counting.ts'
 

@@ -145,15 +145,18 @@ export function createLoginLimit(
 
   return {
     async count(request, email) {
-      // A write that changes nothing, not EXISTS, which a Redis that is full or read-only answers, too.
-      const [lookup] = await Promise.allSettled([redis.set(trustKey(request, email), '', 'KEEPTTL', 'XX')])
-      const isTrusted = lookup.status === 'fulfilled' && lookup.value !== null
-      for (const [name, limit] of isTrusted ? [ofBoth, ofAddress] : [ofBoth, ofAddress, ofStrangers]) {
+      const check = async ([name, limit]: (typeof limits)[number]) => {
         const state = await limit(request)
-        if (state.isAllowed || !state.isExceeded) continue
+        if (state.isAllowed || !state.isExceeded) return
         measurements.limited(name)
         throw exceeded(state.ttlInSeconds)
       }
+      // A write that changes nothing, not EXISTS, which a Redis that is full or read-only answers, too.
+      const asked = redis.set(trustKey(request, email), '', 'KEEPTTL', 'XX')
+      const [lookup, within] = await Promise.allSettled([asked, check(ofBoth)])
+      if (within.status === 'rejected') throw within.reason
+      await check(ofAddress)
+      if (lookup.status === 'rejected' || lookup.value === null) await check(ofStrangers)
       if (lookup.status === 'rejected') throw sessionsUnavailable(lookup.reason)
     },
     async trust(request, email) {

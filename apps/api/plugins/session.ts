@@ -86,11 +86,23 @@ function rememberingSigner(secrets: string[]): Pick<Signer, 'sign' | 'unsign'> {
   }
 }
 
-/** Begins a session under a new id and ends the one that the request came with, so that none can be fixed in advance. */
+/** Whose session a request says it has, while nobody knows yet whether that is true. */
+export function claimedUserId({ headers }: FastifyRequest): string | undefined {
+  return claim.exec(headers.cookie ?? '')?.[1]
+}
+
+const claim = new RegExp(`(?:^|; )${sessionCookie}=(?:%7B|\\{)([0-9a-f]{24})(?:%7D|\\})`)
+
+/**
+ * Begins a session under a new id and ends the one that the request came with, so that none can be fixed in advance.
+ *
+ * @param meanwhile what else is asked of Redis travels with it
+ */
 export async function beginSession(
   request: FastifyRequest,
   sessions: Sessions,
   userId: string,
+  meanwhile: () => Promise<void>,
 ): Promise<SessionContent> {
   refuseUnknown(request)
   request.reader.userId = userId
@@ -107,8 +119,8 @@ export async function beginSession(
     loginKey: request.id,
   }
   Object.assign(request.session, content)
-  await sessions.open(request.session.sessionId, content)
-  await request.session.save()
+  const { session } = request
+  await Promise.all([sessions.open(session.sessionId, content), session.save(), meanwhile()])
   return content
 }
 

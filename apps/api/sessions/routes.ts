@@ -43,8 +43,8 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<SessionRoutesOptions> = as
         measurements.loginFailed()
         throw new DomainError('unauthenticated', 'The e-mail address or the password is wrong')
       }
-      const { publicId, device, createdAt, lastSeenAt } = await beginSession(request, sessions, found.user.id)
-      await loginLimit.trust(request, email)
+      const trust = () => loginLimit.trust(request, email)
+      const { publicId, device, createdAt, lastSeenAt } = await beginSession(request, sessions, found.user.id, trust)
       return reply
         .status(201)
         .header('location', `/api/sessions/${publicId}`)

@@ -35,8 +35,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<UserRoutesOptions> = async (
       // Else there would be an account, and an answer that says there is none: the next try would find it taken.
       await sessions.ping()
       const user = await users.create({ email, name, passwordHash: await hashPassword(password) }, request.id)
-      await beginSession(request, sessions, user.id)
-      await loginLimit.trust(request, email)
+      await beginSession(request, sessions, user.id, () => loginLimit.trust(request, email))
       return reply.status(201).header('location', '/api/users/me').send(viewUser(user))
     },
   )

@@ -1,10 +1,7 @@
 -- Stores an entry unless something was, or may have been, written after the moment that it is from.
--- KEYS[1] entry   KEYS[2] fence   KEYS[3] flight: who is reading for all, given up by this
--- ARGV[1], ARGV[2] what the entry is from (seconds, counter)   ARGV[3] ms to live   ARGV[4] holder of the flight
--- ARGV[5..] fields and values. Returns 1 when stored, 0 when refused.
-if redis.call('GET', KEYS[3]) == ARGV[4] then
-  redis.call('DEL', KEYS[3])
-end
+-- KEYS[1] entry   KEYS[2] fence
+-- ARGV[1], ARGV[2] what the entry is from (seconds, counter)   ARGV[3] ms to live   ARGV[4..] fields and values
+-- Returns 1 when stored, 0 when refused.
 local fence = redis.call('HGETALL', KEYS[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,6 +22,6 @@ for index = 1, #fence, 2 do
   end
 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
