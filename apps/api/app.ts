@@ -16,7 +16,7 @@ import { DomainError } from '../domain/errors.ts'
 import type { ApiConfig } from './config.ts'
 import { describeError } from './logger.ts'
 import { orderRoutes } from './orders/routes.ts'
-import { viewOrders } from './orders/schema.ts'
+import { renderOrders } from './orders/schema.ts'
 import { describeRoutes, servePages } from './plugins/docs.ts'
 import { type Health, reportHealth } from './plugins/health.ts'
 import { shedLoad } from './plugins/load-shedding.ts'
@@ -119,8 +119,8 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     orders: createOrders(mongo.connection, consistency),
     consistency,
     limit: defaultLimit,
-    render: (slice) => JSON.stringify(viewOrders(slice)),
-    observer: measurements.cache,
+    render: renderOrders,
+    observer: measurements.orderLists,
   })
   const sessions = createSessions(
     redis,

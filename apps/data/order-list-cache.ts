@@ -15,15 +15,21 @@ export interface OrderListCache {
    * from the cache, nothing that an acknowledged write has replaced.
    * @throws DomainError `unavailable` when no member answers
    */
-  find(userId: string, asked?: AskedList): Promise<Buffer>
-  /** Asks for what {@link find} needs first, so that it travels with whatever else is asked of Redis in the same tick. */
-  ask(userId: string): AskedList
+  find(userId: string, asked?: AskedOrders): Promise<Buffer>
+  /** One of these orders as it is sent, where the cache has it, with the same promises. */
+  findKept(userId: string, id: string, asked?: AskedOrders): Promise<Buffer | undefined>
+  /**
+   * Asks for what these two need first, so that it travels with whatever else is asked of Redis in the same tick.
+   *
+   * @param id of one order, instead of the list
+   */
+  ask(userId: string, id?: string): AskedOrders
   /** The same store, with writes that keep the cache true. */
   orders: Orders
 }
 
 /** What Redis has, once it is known. */
-export type AskedList = Promise<Kept<Moments> | undefined>
+export type AskedOrders = Promise<Kept<Moments> | undefined>
 
 export interface OrderListCacheOptions {
   redis: Redis
@@ -33,14 +39,16 @@ export interface OrderListCacheOptions {
   consistency: Consistency
   /** Of the page. */
   limit: number
-  /** What a client gets. */
-  render: (slice: Slice<Order>) => string
+  /** What a client gets, by field: the list as {@link listField}, and each order by its id. */
+  render: (slice: Slice<Order>) => Record<string, string>
   observer?: CacheObserver
 }
 
+export const listField = 'list'
+
 // Whoever follows an order asks again within seconds. Redis has as many lists as there are people who do so.
 const keptMs = 60_000
-// Twenty orders have 10 KB, as a rule.
+// Of a list. Twenty orders have 10 KB, as a rule; they are kept a second time, one by one.
 const maxKeptBytes = 65_536
 
 // The braces keep all keys of a user in one slot of a Redis Cluster.
@@ -50,8 +58,8 @@ export function createOrderListCache(options: OrderListCacheOptions): OrderListC
   const { redis, run, tokens, orders, consistency, limit, render, observer } = options
   const entries = createFencedCache<Moments>(redis, run, entryKey)
 
-  function ask(userId: string): AskedList {
-    const asked = entries.lookUp(userId, 'page')
+  function ask(userId: string, field = listField): AskedOrders {
+    const asked = entries.lookUp(userId, field)
     // Whoever is refused never comes to look at it.
     asked.catch(() => {})
     return asked
@@ -59,15 +67,22 @@ export function createOrderListCache(options: OrderListCacheOptions): OrderListC
 
   async function read(userId: string): Promise<Buffer> {
     const page = await consistency.readDated(undefined, orders.pageForUser(userId, undefined, { limit }))
-    const body = Buffer.from(render(page.value))
+    const bodies = Object.fromEntries(
+      Object.entries(render(page.value)).map(([field, text]) => [field, Buffer.from(text)]),
+    )
+    const list = bodies[listField] ?? Buffer.alloc(0)
     // Where nobody knows how old it is (READ_ROUTING), it is not for keeping.
-    if (now() < page.staleAtMs && body.length <= maxKeptBytes) void keep(userId, page, body)
-    return body
+    if (now() < page.staleAtMs && list.length <= maxKeptBytes) void keep(userId, page, bodies)
+    return list
   }
 
-  async function keep(userId: string, moments: Pick<Moments, 'from' | 'to'>, page: Buffer): Promise<void> {
+  async function keep(
+    userId: string,
+    moments: Pick<Moments, 'from' | 'to'>,
+    bodies: Record<string, Buffer>,
+  ): Promise<void> {
     try {
-      const kept = { meta: entries.momentsOf(moments), bodies: { page } }
+      const kept = { meta: entries.momentsOf(moments), bodies }
       if (!(await entries.fill(userId, kept, keptMs))) observer?.looked('refused')
     } catch {
       // It is read again.
@@ -92,21 +107,24 @@ export function createOrderListCache(options: OrderListCacheOptions): OrderListC
     )
   }
 
+  async function shown(field: string, asked: AskedOrders): Promise<Buffer | undefined> {
+    const reader = currentReader()
+    // Fences know nothing of the data that was there before a restore; whose token may be lost asks the primary.
+    if (reader?.tokenLost) return undefined
+    const kept = await asked.catch(() => undefined)
+    const body = kept && entries.isVouchedFor(kept) ? kept.bodies[field] : undefined
+    observer?.looked(body ? 'hit' : 'miss')
+    if (!kept || !body) return undefined
+    noteRead('cache')
+    // A later read must not show less than this one may have shown.
+    reader?.sawKept(kept.meta.to)
+    return body
+  }
+
   return {
     ask,
-    async find(userId, asked = ask(userId)) {
-      const reader = currentReader()
-      // Fences know nothing of the data that was there before a restore; whose token may be lost asks the primary.
-      if (reader?.tokenLost) return read(userId)
-      const kept = await asked.catch(() => undefined)
-      const page = kept && entries.isVouchedFor(kept) ? kept.bodies.page : undefined
-      observer?.looked(page ? 'hit' : 'miss')
-      if (!kept || !page) return read(userId)
-      noteRead('cache')
-      // A later read must not show less than this one may have shown.
-      reader?.sawKept(kept.meta.to)
-      return page
-    },
+    find: async (userId, asked = ask(userId)) => (await shown(listField, asked)) ?? read(userId),
+    findKept: (userId, id, asked = ask(userId, id)) => shown(id, asked),
     orders: {
       ...orders,
       place(userId, order, creation, answerOf) {

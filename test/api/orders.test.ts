@@ -252,6 +252,8 @@ describe('my orders', () => {
       if (index > 0) await move(owner, id, status, index)
       const kept = await show(index)
       expect(kept.items).toMatchObject([{ id, status }])
+      const one = await user.call(`/api/orders/${id}`)
+      expect([one.headers['x-read-from'], one.json()]).toEqual(['cache', kept.items[0]])
       expect(kept).toEqual((await user.call('/api/orders?limit=20')).json())
     }
     const second = (await order(user, {}, {}, 1)).json()

@@ -2,11 +2,12 @@ import { beforeEach, expect, test } from 'vitest'
 import { beginning, compare } from '../../apps/data/cluster-time.ts'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { newId } from '../../apps/data/ids.ts'
-import { createOrderListCache, type OrderListCache } from '../../apps/data/order-list-cache.ts'
+import { createOrderListCache, listField, type OrderListCache } from '../../apps/data/order-list-cache.ts'
 import { createOrders, type NewOrder } from '../../apps/data/orders.ts'
 import { Reader, readAs } from '../../apps/data/reader.ts'
 import { watchRun } from '../../apps/data/redis.ts'
 import { createTokens, type Tokens } from '../../apps/data/tokens.ts'
+import type { Order } from '../../apps/domain/order.ts'
 import { openRedis, type RedisBench, redisForFile } from '../support/api.ts'
 import { benchForFile } from '../support/commands.ts'
 
@@ -21,7 +22,11 @@ beforeEach(() => {
 // One for each connection, as in a replica.
 const tokens = new Map<RedisBench['redis'], Tokens>()
 
-function createCache({ redis, run } = shared, consistency = bench.consistency, render = JSON.stringify) {
+function createCache(
+  { redis, run } = shared,
+  consistency = bench.consistency,
+  list = (items: Order[]) => JSON.stringify({ items }),
+) {
   tokens.set(redis, tokens.get(redis) ?? createTokens(redis, run, bench.mongo))
   return createOrderListCache({
     redis,
@@ -30,7 +35,10 @@ function createCache({ redis, run } = shared, consistency = bench.consistency, r
     orders: createOrders(bench.mongo.connection, consistency),
     consistency,
     limit: 20,
-    render: (slice) => render(slice),
+    render: ({ items }) => ({
+      [listField]: list(items),
+      ...Object.fromEntries(items.map((order) => [order.id, JSON.stringify(order)])),
+    }),
     observer: { looked: (outcome) => seen.push(outcome) },
   })
 }
@@ -79,6 +87,18 @@ test("somebody's orders are read from MongoDB once and from Redis after that, by
   expect(queries()).toBe(0)
   const ttlMs = await shared.redis.pttl(entryOf(userId))
   expect([ttlMs > 0, ttlMs <= 60_000]).toEqual([true, true])
+})
+
+test('each of them comes from there by itself, and none that is not of this user', async () => {
+  const cache = createCache()
+  const [userId, somebody] = [someId(), someId()]
+  const id = await place(cache, userId)
+  await keep(cache, userId)
+  expect(JSON.parse((await cache.findKept(userId, id))?.toString() ?? '')).toEqual((await show(cache, userId))[0])
+  await keep(cache, somebody)
+  expect(await cache.findKept(somebody, id)).toBeUndefined()
+  await cache.orders.advance({ id, userId, restaurant }, 'accepted', someId())
+  expect(await cache.findKept(userId, id)).toBeUndefined()
 })
 
 test('an order, a cancellation and a step of the kitchen show in the next list, also to who has made none of them', async () => {
@@ -157,11 +177,11 @@ test('an entry of another run of Redis is not shown', async () => {
 
 test('a list beyond 64 KiB is not kept', async () => {
   const userId = someId()
-  const long = createCache(shared, bench.consistency, (slice) => JSON.stringify(slice).padEnd(65_537))
+  const long = createCache(shared, bench.consistency, (items) => JSON.stringify({ items }).padEnd(65_537))
   await long.find(userId)
-  const fits = createCache(shared, bench.consistency, (slice) => JSON.stringify(slice).padEnd(65_536))
+  const fits = createCache(shared, bench.consistency, (items) => JSON.stringify({ items }).padEnd(65_536))
   await keep(fits, userId)
-  expect(await shared.redis.hstrlen(entryOf(userId), 'page')).toBe(65_536)
+  expect(await shared.redis.hstrlen(entryOf(userId), listField)).toBe(65_536)
 })
 
 test.each(['secondary', 'primary'] as const)('where every read goes to a %s, nothing is kept', async (routing) => {

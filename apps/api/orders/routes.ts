@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
-import type { AskedList, OrderListCache } from '../../data/order-list-cache.ts'
+import type { AskedOrders, OrderListCache } from '../../data/order-list-cache.ts'
 import type { CreationKey, NewOrder } from '../../data/orders.ts'
+import { isId } from '../../data/page.ts'
 import type { RestaurantCache } from '../../data/restaurant-cache.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { type Order, priceItems } from '../../domain/order.ts'
@@ -51,6 +52,11 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ lists: OrderListCache; cac
     }
   }
 
+  function ask(request: FastifyRequest, id?: string): AskedOrders | undefined {
+    const userId = claimedUserId(request)
+    return userId === undefined ? undefined : lists.ask(userId, id)
+  }
+
   app.post(
     '/orders',
     {
@@ -81,10 +87,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ lists: OrderListCache; cac
     {
       preValidation: requireSession,
       config: {
-        ahead: (request) => {
-          const userId = isPlain(request) ? claimedUserId(request) : undefined
-          return userId === undefined ? undefined : lists.ask(userId)
-        },
+        ahead: (request) => (isPlain(request) ? ask(request) : undefined),
       },
       schema: {
         tags: ['orders'],
@@ -98,7 +101,8 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ lists: OrderListCache; cac
     },
     async (request, reply) => {
       const userId = currentUserId(request)
-      if (isPlain(request)) return sendJson(reply as FastifyReply, await lists.find(userId, request.ahead as AskedList))
+      if (isPlain(request))
+        return sendJson(reply as FastifyReply, await lists.find(userId, request.ahead as AskedOrders))
       const { status, limit, cursor } = request.query
       return viewOrders(await orders.listForUser(userId, status, { limit, cursor }, 'any'))
     },
@@ -108,6 +112,12 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ lists: OrderListCache; cac
     '/orders/:id',
     {
       preValidation: requireSession,
+      config: {
+        ahead: (request) => {
+          const { id } = request.params as { id: string }
+          return isId(id) ? ask(request, id) : undefined
+        },
+      },
       schema: {
         tags: ['orders'],
         summary: 'One order',
@@ -118,9 +128,11 @@ export const orderRoutes: FastifyPluginAsyncTypebox<{ lists: OrderListCache; cac
         problems: ['unauthenticated', 'not_found'],
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const userId = currentUserId(request)
       const { id } = request.params
+      const kept = await lists.findKept(userId, id, request.ahead as AskedOrders)
+      if (kept) return sendJson(reply as FastifyReply, kept)
       const order = (await orders.findForUser(id, userId, 'any')) ?? (await findForOwner(id, userId))
       if (!order) throw new DomainError('not_found', 'There is no such order')
       return viewOrder(order)

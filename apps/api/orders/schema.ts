@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { listField } from '../../data/order-list-cache.ts'
 import type { Slice } from '../../data/page.ts'
 import { kitchenStatuses, maxOrderLines, maxQuantity, type Order, orderStatuses } from '../../domain/order.ts'
 import { patterns } from '../patterns.ts'
@@ -76,4 +77,11 @@ export function viewOrder(order: Order): Static<typeof OrderView> {
 
 export function viewOrders({ items, nextCursor }: Slice<Order>) {
   return { items: items.map(viewOrder), nextCursor }
+}
+
+/** As {@link viewOrders}, serialised, and each order by itself. */
+export function renderOrders({ items, nextCursor }: Slice<Order>): Record<string, string> {
+  const texts = items.map((order) => [order.id, JSON.stringify(viewOrder(order))] as const)
+  const list = `{"items":[${texts.map(([, text]) => text)}],"nextCursor":${JSON.stringify(nextCursor)}}`
+  return { [listField]: list, ...Object.fromEntries(texts) }
 }

@@ -32,7 +32,9 @@ export interface Measurements {
   reads: ReadObserver
   /** Of restaurants, in Redis. */
   cache: CacheObserver
-  /** Of lists, in the replica itself. */
+  /** Of a user's orders, in Redis. */
+  orderLists: CacheObserver
+  /** Of lists of restaurants, in the replica itself. */
   lists: CacheObserver
   sessions: SessionObserver
   /** A causal token that was made up, or belongs to another database. */
@@ -121,7 +123,7 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
     'reason',
   )
   const failures = counter('brigade_login_failures_total', 'Log-ins with an unknown e-mail or a wrong password')
-  const lookedIn = (layer: 'redis' | 'replica'): CacheObserver => ({
+  const lookedIn = (layer: 'redis' | 'redis_orders' | 'replica'): CacheObserver => ({
     looked(outcome) {
       lookups(layer, outcome).inc()
       if (outcome === 'hit') reads('cache').inc()
@@ -151,6 +153,7 @@ export function createMeasurements(mongo: Pick<Mongo, 'pools' | 'maxPoolSize'>):
       command: (name, member, elapsed) => commands(name, member).observe(elapsed),
     },
     cache: lookedIn('redis'),
+    orderLists: lookedIn('redis_orders'),
     lists: lookedIn('replica'),
     sessions: (operation, elapsed) => store(operation).observe(elapsed),
     ignoredToken: () => ignored().inc(),
