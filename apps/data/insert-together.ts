@@ -9,7 +9,7 @@ import { currentReader, Reader, readAs, refuseAbandoned } from './reader.ts'
 export type Insert<T> = (document: T) => Promise<void>
 
 // A document waits for the ones before it, but no longer than this: they may wait for an election.
-const longestWaitMs = 10
+const longestWaitMs = 25
 
 const mostTogether = 50
 

@@ -77,6 +77,8 @@ schema.index({ 'search.cuisine': 1, _id: 1 })
 schema.index({ 'search.borough': 1, 'search.cuisine': 1, _id: 1 })
 schema.index({ 'search.borough': 1, _id: 1 })
 schema.index({ 'search.words': 1, _id: 1 })
+// A word may be rare in a borough, and frequent elsewhere.
+schema.index({ 'search.borough': 1, 'search.words': 1, _id: 1 })
 schema.index({ location: '2dsphere' })
 schema.index({ 'search.cuisine': 1, location: '2dsphere' })
 schema.index({ 'search.words': 1, location: '2dsphere' })

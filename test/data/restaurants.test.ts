@@ -306,6 +306,7 @@ describe('a list', () => {
       ['by borough', ['search.borough_1__id_1'], { borough: 'queens' }],
       ['by cuisine and borough', ['search.borough_1_search.cuisine_1__id_1'], { cuisine: 'pizza', borough: 'queens' }],
       ['by a word', ['search.words_1__id_1'], { q: 'crepe' }],
+      ['by a word in a borough', ['search.borough_1_search.words_1__id_1'], { q: 'crepe', borough: 'queens' }],
     ])('%s', async (_what, indexes, query) => {
       const first = await store().list(query, { limit: 10 }, 'any')
       await store().list(query, { limit: 10, cursor: first.nextCursor ?? undefined }, 'any')
