@@ -2,6 +2,7 @@ import compress from '@fastify/compress'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, LogController } from 'fastify'
 import { createConsistency } from '../data/consistency.ts'
+import { createFloor } from '../data/floor.ts'
 import { createListCache } from '../data/list-cache.ts'
 import type { Mongo } from '../data/mongo.ts'
 import { createOrderListCache } from '../data/order-list-cache.ts'
@@ -89,6 +90,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   const secrets = config.SESSION_SECRET.split(',')
   const measurements = createMeasurements(mongo)
   const run = watchRun(redis)
+  const fenced = { redis, run, floor: createFloor(run, mongo.members) }
   const tokens = createTokens(redis, run, mongo)
   const consistency = createConsistency(mongo, {
     routing: config.READ_ROUTING,
@@ -98,8 +100,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   })
   const users = createUsers(mongo.connection, consistency)
   const cache = createRestaurantCache({
-    redis,
-    run,
+    ...fenced,
     restaurants: createRestaurants(mongo.connection, consistency),
     consistency,
     render: (restaurant) => JSON.stringify(viewRestaurant(restaurant)),
@@ -113,8 +114,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
     observer: measurements.lists,
   })
   const orderLists = createOrderListCache({
-    redis,
-    run,
+    ...fenced,
     tokens,
     orders: createOrders(mongo.connection, consistency),
     consistency,

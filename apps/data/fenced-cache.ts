@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
-import { type ClusterTime, formatTime, parseTime } from './cluster-time.ts'
+import { type ClusterTime, compare, formatTime, parseTime } from './cluster-time.ts'
+import type { Floor } from './floor.ts'
 import { currentReader } from './reader.ts'
 import { defineScript, type RedisRun } from './redis.ts'
 
@@ -43,7 +44,10 @@ export interface FencedCache<Meta extends Moments> {
   isVouchedFor(kept: Kept<Meta>): boolean
   /** What is told of something that was read just now. */
   momentsOf(read: { from: ClusterTime; to: ClusterTime }): Moments
-  /** False where something was, or may have been, written after the moment that it is from. @throws as {@link lookUp} */
+  /**
+   * False where something was, or may have been, written after the moment that it is from, also where Redis may have
+   * forgotten of it. @throws as {@link lookUp}
+   */
   fill(id: string, kept: Kept<Meta>, ttlMs: number): Promise<boolean>
   /** When it was written last, if that is not long ago. @throws as {@link lookUp} */
   writtenAt(id: string): Promise<ClusterTime | undefined>
@@ -56,6 +60,13 @@ export interface FencedCache<Meta extends Moments> {
   write<T>(id: string, run: (announce: () => Promise<void>) => Promise<T>, alongside?: () => Promise<void>): Promise<T>
 }
 
+/** What a cache under fences lies in. */
+export interface Fenced {
+  redis: Redis
+  run: RedisRun
+  floor: Floor
+}
+
 // How long a write may be under way. It is refused to fill meanwhile, also when the writer has died.
 const pendingMs = 15_000
 // Longer than any read that fills may take, and than any secondary lags that serves reads.
@@ -63,8 +74,7 @@ const fenceMs = 60 * 60_000
 
 /** @param keyOf names an entry; that of its fence follows from it */
 export function createFencedCache<Meta extends Moments>(
-  redis: Redis,
-  run: RedisRun,
+  { redis, run, floor }: Fenced,
   keyOf: (id: string) => string,
 ): FencedCache<Meta> {
   defineScript(redis, 'raiseFence', 'raise-fence', 2)
@@ -85,6 +95,8 @@ export function createFencedCache<Meta extends Moments>(
     isVouchedFor: ({ meta }) => meta.run === run.current()?.id,
     momentsOf: ({ from, to }) => ({ from, to, run: run.current()?.id ?? '' }),
     async fill(id, { meta, bodies }, ttlMs) {
+      const least = floor()
+      if (!least || compare(meta.from, least) < 0) return false
       const { seconds, counter } = meta.from
       const values = ['meta', JSON.stringify(meta), ...Object.entries(bodies).flat()]
       return (await redis.fillEntry(keyOf(id), fenceOf(id), seconds, counter, ttlMs, ...values)) === 1

@@ -31,6 +31,11 @@ export interface Members {
   mayHavePrimary(): boolean
   /** Whether members go on to follow a primary, long after this process could last reach one. */
   isCutOff(): boolean
+  /**
+   * What the primary had committed when it was first sampled after this moment, or as soon after it as is remembered;
+   * undefined until it has been.
+   */
+  committedAfter(atMs: number): ClusterTime | undefined
   /** An upper bound of how old the data is that this member shows; infinite when it cannot be told. */
   stalenessMs(member: Member): number
   /** A member's answer showed that it is at least this far. */
@@ -88,7 +93,7 @@ interface Hello {
 export function watchMembers(client: mongo.MongoClient): Members {
   const states = new Map<string, State>()
   // How far the primary was when: tells since when a member lacks something.
-  const history: { atMs: number; time: ClusterTime }[] = []
+  const history: { atMs: number; time: ClusterTime; committed: ClusterTime }[] = []
   let memberCount = 1
   let primarySeenAtMs = now()
 
@@ -129,7 +134,7 @@ export function watchMembers(client: mongo.MongoClient): Members {
     const applied = hello.lastWrite?.opTime
     if (state.role === 'primary' && applied) {
       const at = fromTimestamp(applied.ts)
-      remember(at, state.seenAtMs)
+      remember({ atMs: state.seenAtMs, time: at, committed: state.committed })
       const id = String(hello.electionId)
       if (state.elected?.id !== id) state.elected = { id, at }
     }
@@ -149,12 +154,13 @@ export function watchMembers(client: mongo.MongoClient): Members {
     states.delete(address)
   })
 
-  function remember(time: ClusterTime, atMs: number): void {
+  function remember(sample: (typeof history)[number]): void {
+    const { time, atMs } = sample
     const last = history.at(-1)
     // Another primary with an older clock: what was known of the former one no longer counts.
     if (last && compare(time, last.time) < 0) history.length = 0
     if (last && compare(time, last.time) === 0) history.pop()
-    history.push({ atMs, time })
+    history.push(sample)
     while (history.length > 2 && (history[1]?.atMs ?? 0) < atMs - historyMs) history.shift()
   }
 
@@ -185,6 +191,7 @@ export function watchMembers(client: mongo.MongoClient): Members {
       const follows = (state: State) => isSeen(state) && (state.follows?.sinceMs ?? now()) < longAgo
       return primarySeenAtMs < longAgo && [...states.values()].some(follows)
     },
+    committedAfter: (atMs) => history.find((sample) => sample.atMs > atMs)?.committed,
     stalenessMs(member) {
       for (let index = history.length - 1; index >= 0; index--) {
         const sample = history[index]

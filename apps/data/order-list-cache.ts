@@ -1,12 +1,10 @@
-import type { Redis } from 'ioredis'
 import type { Order } from '../domain/order.ts'
 import type { Consistency } from './consistency.ts'
-import { type CacheObserver, createFencedCache, type Kept, type Moments } from './fenced-cache.ts'
+import { type CacheObserver, createFencedCache, type Fenced, type Kept, type Moments } from './fenced-cache.ts'
 import { now } from './members.ts'
 import type { Orders } from './orders.ts'
 import type { Slice } from './page.ts'
 import { asSomebody, currentReader, noteRead } from './reader.ts'
-import type { RedisRun } from './redis.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface OrderListCache {
@@ -31,9 +29,7 @@ export interface OrderListCache {
 /** What Redis has, once it is known. */
 export type AskedOrders = Promise<Kept<Moments> | undefined>
 
-export interface OrderListCacheOptions {
-  redis: Redis
-  run: RedisRun
+export interface OrderListCacheOptions extends Fenced {
   tokens: Tokens
   orders: Orders
   consistency: Consistency
@@ -55,8 +51,8 @@ const maxKeptBytes = 65_536
 const entryKey = (userId: string) => `orders:{${userId}}`
 
 export function createOrderListCache(options: OrderListCacheOptions): OrderListCache {
-  const { redis, run, tokens, orders, consistency, limit, render, observer } = options
-  const entries = createFencedCache<Moments>(redis, run, entryKey)
+  const { tokens, orders, consistency, limit, render, observer } = options
+  const entries = createFencedCache<Moments>(options, entryKey)
 
   function ask(userId: string, field = listField): AskedOrders {
     const asked = entries.lookUp(userId, field)

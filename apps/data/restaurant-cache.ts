@@ -2,15 +2,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip, zstdCompress } from 'node:zlib'
-import type { Redis, Result } from 'ioredis'
+import type { Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
 import type { Restaurant } from '../domain/restaurant.ts'
 import { type ClusterTime, compare, later } from './cluster-time.ts'
 import type { Consistency, Dated } from './consistency.ts'
-import { type CacheObserver, createFencedCache, type Kept, type Moments } from './fenced-cache.ts'
+import { type CacheObserver, createFencedCache, type Fenced, type Kept, type Moments } from './fenced-cache.ts'
 import { Flights } from './flights.ts'
 import { asSomebody, currentReader, noteRead } from './reader.ts'
-import { defineScript, type RedisRun } from './redis.ts'
+import { defineScript } from './redis.ts'
 import type { Restaurants, RestaurantWrite } from './restaurants.ts'
 
 declare module 'ioredis' {
@@ -53,9 +53,7 @@ export type OrderedFrom = Pick<Restaurant, 'id' | 'name' | 'menu'>
 /** What Redis has, once it is known. */
 export type Asked = Promise<Entry | undefined>
 
-export interface RestaurantCacheOptions {
-  redis: Redis
-  run: RedisRun
+export interface RestaurantCacheOptions extends Fenced {
   restaurants: Restaurants
   consistency: Consistency
   /** What a client gets: JSON that has id, name and menu as they are here. */
@@ -95,8 +93,8 @@ export function plainEtag(etag: string): string {
 type Entry = Kept<Moments & { etag: string | null }>
 
 export function createRestaurantCache(options: RestaurantCacheOptions): RestaurantCache {
-  const { redis, run, restaurants, consistency, render, observer } = options
-  const entries = createFencedCache<Entry['meta']>(redis, run, entryKey)
+  const { redis, restaurants, consistency, render, observer } = options
+  const entries = createFencedCache<Entry['meta']>(options, entryKey)
   defineScript(redis, 'endFlight', 'end-flight', 1)
   defineScript(redis, 'addEncoding', 'add-encoding', 1)
 

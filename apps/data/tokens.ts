@@ -1,7 +1,8 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
-import { beginning, type ClusterTime, formatTime, parseSigned, parseTime, serializeSigned } from './cluster-time.ts'
+import { beginning, formatTime, parseSigned, parseTime, serializeSigned } from './cluster-time.ts'
+import { createFloor } from './floor.ts'
 import type { Mongo } from './mongo.ts'
 import { type CausalToken, mergeTokens, type Reader } from './reader.ts'
 import { defineScript, type RedisRun } from './redis.ts'
@@ -40,6 +41,8 @@ export function createTokens(
   { members, epoch }: Pick<Mongo, 'members' | 'epoch'>,
 ): Tokens {
   defineScript(redis, 'saveToken', 'save-token', 1)
+  // The least that anybody is shown whose token it may have lost.
+  const floor = createFloor(run, members)
 
   // Ready comes before any request can ask this client for a token.
   const following = new Map<string, CausalToken>()
@@ -60,27 +63,12 @@ export function createTokens(
     await redis.saveToken(tokenKey(userId), epoch, ...times, serializeSigned(signed), ttlSeconds)
   }
 
-  // A Redis that was restarted, or replaced by its replica, may have lost the latest tokens. Every write acknowledged
-  // before that is committed at the primary when it is sampled next, so this is the least that anybody is shown then.
-  let floor: { runId: string; time: ClusterTime } | undefined
-
-  function leastShown(): ClusterTime | undefined {
-    const current = run.current()
-    if (!current) return undefined
-    if (floor?.runId !== current.id) {
-      const primary = members.primary()
-      if (!primary || primary.seenAtMs <= current.sinceMs) return undefined
-      floor = { runId: current.id, time: primary.committed }
-    }
-    return floor.time
-  }
-
   return {
     load: (userId) => redis.get(tokenKey(userId)),
     adopt(reader, userId, stored) {
       reader.userId = userId
       const token = stored === null ? undefined : parseToken(stored)
-      const least = leastShown()
+      const least = floor()
       if (!token || token.epoch !== epoch || !least) {
         reader.tokenLost = true
         return

@@ -9,10 +9,11 @@ import { watchRun } from '../../apps/data/redis.ts'
 import { createTokens, type Tokens } from '../../apps/data/tokens.ts'
 import type { Order } from '../../apps/domain/order.ts'
 import { openRedis, type RedisBench, redisForFile } from '../support/api.ts'
-import { benchForFile } from '../support/commands.ts'
+import { benchForFile, floorForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
 const shared = redisForFile()
+const known = floorForFile(bench, shared)
 
 const seen: string[] = []
 beforeEach(() => {
@@ -31,6 +32,7 @@ function createCache(
   return createOrderListCache({
     redis,
     run,
+    floor: known.floor,
     tokens: tokens.get(redis) as Tokens,
     orders: createOrders(bench.mongo.connection, consistency),
     consistency,

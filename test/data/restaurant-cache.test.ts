@@ -7,10 +7,11 @@ import { createRestaurantCache, type Encoding, etagOf, type RestaurantCache } fr
 import { createRestaurants } from '../../apps/data/restaurants.ts'
 import type { Restaurant } from '../../apps/domain/restaurant.ts'
 import { details, menu, openRedis, redisForFile } from '../support/api.ts'
-import { benchForFile } from '../support/commands.ts'
+import { benchForFile, floorForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
 const shared = redisForFile()
+const known = floorForFile(bench, shared)
 
 const seen: string[] = []
 beforeEach(() => {
@@ -23,6 +24,7 @@ function createCache({ redis, run } = shared): RestaurantCache {
   return createRestaurantCache({
     redis,
     run,
+    floor: known.floor,
     restaurants: createRestaurants(bench.mongo.connection, bench.consistency),
     consistency: bench.consistency,
     render,

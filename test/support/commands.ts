@@ -1,9 +1,11 @@
 import type mongoose from 'mongoose'
 import { afterAll, beforeAll, beforeEach, inject } from 'vitest'
+import { compare } from '../../apps/data/cluster-time.ts'
 import { type Consistency, createConsistency } from '../../apps/data/consistency.ts'
+import { createFloor, type Floor } from '../../apps/data/floor.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
-import { mongoOptions, newDatabaseName } from './api.ts'
+import { mongoOptions, newDatabaseName, type RedisBench } from './api.ts'
 import { waitFor } from './servers.ts'
 
 type Command = mongoose.mongo.Document
@@ -53,6 +55,26 @@ export function benchForFile(options: { writeTimeoutMs?: number } = {}): StoreBe
       return consistency
     },
     sent,
+  }
+}
+
+/** The floor of the run of Redis, which what is read from now on reaches. */
+export function floorForFile(bench: StoreBench, redis: RedisBench): { readonly floor: Floor } {
+  let floor: Floor
+  beforeAll(async () => {
+    floor = createFloor(redis.run, bench.mongo.members)
+    await waitFor('the members to reach the floor', 30_000, async () => {
+      const least = floor()
+      return (
+        least !== undefined &&
+        bench.mongo.members.secondaries().every(({ committed }) => compare(committed, least) >= 0)
+      )
+    })
+  })
+  return {
+    get floor() {
+      return floor
+    },
   }
 }
 
