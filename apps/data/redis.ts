@@ -17,7 +17,6 @@ export interface RedisOptions {
 export function connectRedis(options: RedisOptions): Redis {
   const redis = new Redis(options.url, {
     ...(options.password === undefined ? {} : { password: options.password }),
-    enableAutoPipelining: true,
     enableOfflineQueue: false,
     connectTimeout: 2_000,
     // A Redis that loads its file says how long that may take, and is asked again when it has, or ten seconds later.
@@ -30,7 +29,29 @@ export function connectRedis(options: RedisOptions): Redis {
   })
   redis.on('error', (error) => options.onError?.(error))
   watchSilence(redis, options.commandTimeoutMs)
+  gatherWrites(redis)
   return redis
+}
+
+/**
+ * Sends what is asked in one turn of the event loop in one write. So does ioredis with `enableAutoPipelining`, which wraps
+ * each command into several promises, and holds all back while others are under way.
+ */
+function gatherWrites(redis: Redis): void {
+  let isGathering = false
+  const send = redis.sendCommand.bind(redis)
+  redis.sendCommand = (command, stream) => {
+    if (!isGathering && redis.status === 'ready') {
+      isGathering = true
+      const socket = redis.stream
+      socket.cork()
+      setImmediate(() => {
+        isGathering = false
+        socket.uncork()
+      })
+    }
+    return send(command, stream)
+  }
 }
 
 /** Makes `scripts/<file>.lua` a command of the client; its types are declared where it is used. */

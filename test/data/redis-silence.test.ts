@@ -44,6 +44,16 @@ beforeEach(async () => {
 /** As long as it takes to look at Redis five times, had it been looked at. */
 const aWhile = () => sleep(commandTimeoutMs)
 
+test('what is asked in one turn of the event loop is sent at its end, in one write', async () => {
+  const answers = ['a', 'b'].map((key) => redis.get(key))
+  await Promise.resolve()
+  answers.push(redis.get('after a promise'))
+  expect(redis.stream.writableCorked).toBe(1)
+  expect(asked.filter((name) => name === 'get')).toEqual([])
+  expect(await Promise.all(answers)).toEqual(['OK', 'OK', 'OK'])
+  expect(asked.filter((name) => name === 'get')).toEqual(['get', 'get', 'get'])
+})
+
 test('a Redis that nothing is asked of is left alone', async () => {
   await redis.get('key')
   await waitFor('it to be left alone', 10_000, async () => {
