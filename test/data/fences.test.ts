@@ -8,7 +8,7 @@ let redis: Redis
 beforeAll(async () => {
   redis = await openRedis()
   defineScript(redis, 'raiseFence', 'raise-fence', 2)
-  defineScript(redis, 'fillEntry', 'fill-entry', 3)
+  defineScript(redis, 'fillEntry', 'fill-entry', 2)
 })
 afterAll(() => redis.disconnect())
 
@@ -22,7 +22,7 @@ beforeEach(() => {
 const announce = (write: string, forMs = 10_000) => redis.raiseFence(entry, fence, write, String(forMs), 60_000)
 const date = (write: string, at: string) => redis.raiseFence(entry, fence, write, at, 60_000)
 const fill = async (seconds: number, counter = 0) =>
-  (await redis.fillEntry(entry, fence, `flight:${entry}`, seconds, counter, 60_000, 'me', 'meta', '{}')) === 1
+  (await redis.fillEntry(entry, fence, seconds, counter, 60_000, 'meta', '{}')) === 1
 
 test('nothing is filled in while a write is under way', async () => {
   await announce('a')

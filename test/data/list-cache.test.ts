@@ -8,6 +8,7 @@ import { Reader, readAs } from '../../apps/data/reader.ts'
 import { createRestaurants } from '../../apps/data/restaurants.ts'
 import { details } from '../support/api.ts'
 import { benchForFile } from '../support/commands.ts'
+import { waitFor } from '../support/servers.ts'
 
 const bench = benchForFile()
 const render = (slice: object) => JSON.stringify(slice)
@@ -34,7 +35,16 @@ async function open(by = new Reader()): Promise<string> {
 const idsIn = (body: string): string[] => (JSON.parse(body) as { items: { id: string }[] }).items.map(({ id }) => id)
 const queries = () => bench.sent.filter(({ name }) => name === 'find').length
 
-beforeAll(() => open())
+beforeAll(async () => {
+  const author = new Reader()
+  await open(author)
+  // Else one who has written nothing may not be shown it yet.
+  await waitFor('both secondaries to have it', 10_000, async () =>
+    bench.mongo.members
+      .secondaries()
+      .every(({ committed }) => compare(committed, author.token?.write ?? beginning) >= 0),
+  )
+})
 beforeEach(() => {
   seen.length = 0
 })

@@ -201,7 +201,7 @@ describe('three members that nobody has initiated', () => {
     expect(alone).toMatchObject({ status: 1, stderr: expect.stringContaining(`127.0.0.1:${ports[1]}`) })
   })
 
-  test('are found at other addresses, if they all moved', async () => {
+  test('are found at other addresses, if they all moved', { timeout: 60_000 }, async () => {
     await mongods.stop()
     const moved = await freePorts(3)
     for (const [index, port] of moved.entries()) mongods.start(index, port)

@@ -55,7 +55,7 @@ test('the quick start of the README does what it says', async () => {
 
   // A machine that is still busy with the start may have secondaries that nobody waits for.
   await waitFor('secondaries that keep up', 60_000, async () => {
-    return (await paste(names, 'curl -si -b jar $API/orders?limit=1')).includes('x-read-from: secondary')
+    return (await paste(names, 'curl -si -b jar "$API/orders?limit=1"')).includes('x-read-from: secondary')
   })
   const seen = await paste(names, look)
   expect(seen.match(/^HTTP\/1\.1 200/gm)).toHaveLength(3)
