@@ -37,7 +37,7 @@ async function setScene(...args: Parameters<typeof fleetForTest>): Promise<Scene
   await waitFor('secondaries to serve both replicas, also for the user', 10_000, async () => {
     const answers = await Promise.all(
       [0, 1].flatMap((replica) => [
-        user.call('/api/orders', {}, replica),
+        user.call('/api/orders?limit=20', {}, replica),
         // By distance, since no replica keeps such a list: one that is kept does not tell who can serve it.
         new Client(fleet).call(`/api/restaurants?near=-73.9855,40.758&q=${restaurant.name}`, {}, replica),
       ]),
