@@ -112,7 +112,7 @@ async function look(stack: Stack, database: Database, cookies: Cookies) {
   const owner = JSON.parse((await ask(stack, '/api/users/me', cookies.owner)).body) as { id: string }
   return {
     restaurantIds: await idsAt(`/api/restaurants?limit=${2 * restaurantsAsked}`, 'sid=none'),
-    orderIds: (await idsAt('/api/orders', cookies.customer)).slice(0, ordersAsked),
+    orderIds: (await idsAt('/api/orders?limit=20', cookies.customer)).slice(0, ordersAsked),
     kitchenIds: await database.restaurantsOf(owner.id),
   }
 }
