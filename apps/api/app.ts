@@ -91,7 +91,7 @@ export async function buildApp({ mongo, redis, config, name, version, logger }: 
   const measurements = createMeasurements(mongo)
   const run = watchRun(redis)
   const fenced = { redis, run, floor: createFloor(run, mongo.members) }
-  const tokens = createTokens(redis, run, mongo)
+  const tokens = createTokens(redis, fenced.floor, mongo)
   const consistency = createConsistency(mongo, {
     routing: config.READ_ROUTING,
     readWaitMs: config.READ_WAIT_MS,

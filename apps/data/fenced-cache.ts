@@ -48,7 +48,7 @@ export interface FencedCache<Meta extends Moments> {
    * False where something was, or may have been, written after the moment that it is from, also where Redis may have
    * forgotten of it. @throws as {@link lookUp}
    */
-  fill(id: string, kept: Kept<Meta>, ttlMs: number): Promise<boolean>
+  fill(id: string, kept: { meta: Meta; bodies: Record<string, string | Buffer> }, ttlMs: number): Promise<boolean>
   /** When it was written last, if that is not long ago. @throws as {@link lookUp} */
   writtenAt(id: string): Promise<ClusterTime | undefined>
   /**
@@ -58,6 +58,12 @@ export interface FencedCache<Meta extends Moments> {
    * @throws DomainError `unavailable` where it cannot be announced, or not told that it has happened
    */
   write<T>(id: string, run: (announce: () => Promise<void>) => Promise<T>, alongside?: () => Promise<void>): Promise<T>
+}
+
+/** A look-up whose outcome is wanted later, or never by whoever is refused meanwhile. */
+export function aheadOfUse<T>(asked: Promise<T>): Promise<T> {
+  asked.catch(() => {})
+  return asked
 }
 
 /** What a cache under fences lies in. */

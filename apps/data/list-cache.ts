@@ -5,7 +5,7 @@ import type { CacheObserver } from './fenced-cache.ts'
 import { Flights } from './flights.ts'
 import { now } from './members.ts'
 import type { Slice } from './page.ts'
-import { currentReader, noteRead, type Reader } from './reader.ts'
+import { currentReader, noteKept, type Reader } from './reader.ts'
 import type { RestaurantQuery, Restaurants } from './restaurants.ts'
 
 export interface ListCache {
@@ -59,10 +59,8 @@ export function createListCache({ restaurants, consistency, render, observer }: 
     if (pages.size > maxPages && oldest !== undefined) pages.delete(oldest)
   }
 
-  function show({ body, to }: ListPage, reader: Reader | undefined): string {
-    noteRead('cache')
-    // A later read must not show less than this one may have shown.
-    reader?.sawKept(to)
+  function show({ body, to }: ListPage): string {
+    noteKept(to)
     return body
   }
 
@@ -74,13 +72,13 @@ export function createListCache({ restaurants, consistency, render, observer }: 
       const kept = pages.get(key)
       if (kept && now() < kept.untilMs && isEnough(kept, reader)) {
         observer?.looked('hit')
-        return show(kept, reader)
+        return show(kept)
       }
       observer?.looked('miss')
       const others = flights.get(key)
       if (others !== undefined) {
         const page = await others
-        if (isEnough(page, reader)) return show(page, reader)
+        if (isEnough(page, reader)) return show(page)
       }
       const page = await flights.begin(key, () => read(query, limit))
       keep(key, page)

@@ -1,10 +1,17 @@
 import type { Order } from '../domain/order.ts'
 import type { Consistency } from './consistency.ts'
-import { type CacheObserver, createFencedCache, type Fenced, type Kept, type Moments } from './fenced-cache.ts'
+import {
+  aheadOfUse,
+  type CacheObserver,
+  createFencedCache,
+  type Fenced,
+  type Kept,
+  type Moments,
+} from './fenced-cache.ts'
 import { now } from './members.ts'
 import type { Orders } from './orders.ts'
 import type { Slice } from './page.ts'
-import { asSomebody, currentReader, noteRead } from './reader.ts'
+import { asSomebody, currentReader, noteKept } from './reader.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface OrderListCache {
@@ -55,18 +62,13 @@ export function createOrderListCache(options: OrderListCacheOptions): OrderListC
   const entries = createFencedCache<Moments>(options, entryKey)
 
   function ask(userId: string, field = listField): AskedOrders {
-    const asked = entries.lookUp(userId, field)
-    // Whoever is refused never comes to look at it.
-    asked.catch(() => {})
-    return asked
+    return aheadOfUse(entries.lookUp(userId, field))
   }
 
   async function read(userId: string): Promise<Buffer> {
     const page = await consistency.readDated(undefined, orders.pageForUser(userId, undefined, { limit }))
-    const bodies = Object.fromEntries(
-      Object.entries(render(page.value)).map(([field, text]) => [field, Buffer.from(text)]),
-    )
-    const list = bodies[listField] ?? Buffer.alloc(0)
+    const bodies = render(page.value)
+    const list = Buffer.from(bodies[listField] ?? '')
     // Where nobody knows how old it is (READ_ROUTING), it is not for keeping.
     if (now() < page.staleAtMs && list.length <= maxKeptBytes) void keep(userId, page, bodies)
     return list
@@ -75,11 +77,11 @@ export function createOrderListCache(options: OrderListCacheOptions): OrderListC
   async function keep(
     userId: string,
     moments: Pick<Moments, 'from' | 'to'>,
-    bodies: Record<string, Buffer>,
+    bodies: Record<string, string>,
   ): Promise<void> {
     try {
-      const kept = { meta: entries.momentsOf(moments), bodies }
-      if (!(await entries.fill(userId, kept, keptMs))) observer?.looked('refused')
+      const meta = entries.momentsOf(moments)
+      if (!(await entries.fill(userId, { meta, bodies }, keptMs))) observer?.looked('refused')
     } catch {
       // It is read again.
     }
@@ -104,16 +106,13 @@ export function createOrderListCache(options: OrderListCacheOptions): OrderListC
   }
 
   async function shown(field: string, asked: AskedOrders): Promise<Buffer | undefined> {
-    const reader = currentReader()
     // Fences know nothing of the data that was there before a restore; whose token may be lost asks the primary.
-    if (reader?.tokenLost) return undefined
+    if (currentReader()?.tokenLost) return undefined
     const kept = await asked.catch(() => undefined)
     const body = kept && entries.isVouchedFor(kept) ? kept.bodies[field] : undefined
     observer?.looked(body ? 'hit' : 'miss')
     if (!kept || !body) return undefined
-    noteRead('cache')
-    // A later read must not show less than this one may have shown.
-    reader?.sawKept(kept.meta.to)
+    noteKept(kept.meta.to)
     return body
   }
 

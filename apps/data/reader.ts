@@ -113,3 +113,9 @@ export function refuseAbandoned(reader = current.getStore()): void {
 export function noteRead(source: string): void {
   current.getStore()?.sources.add(source)
 }
+
+/** Something kept is shown, which may have what was written up to here: a later read must not show less. */
+export function noteKept(to: ClusterTime): void {
+  noteRead('cache')
+  current.getStore()?.sawKept(to)
+}

@@ -7,9 +7,16 @@ import { DomainError } from '../domain/errors.ts'
 import type { Restaurant } from '../domain/restaurant.ts'
 import { type ClusterTime, compare, later } from './cluster-time.ts'
 import type { Consistency, Dated } from './consistency.ts'
-import { type CacheObserver, createFencedCache, type Fenced, type Kept, type Moments } from './fenced-cache.ts'
+import {
+  aheadOfUse,
+  type CacheObserver,
+  createFencedCache,
+  type Fenced,
+  type Kept,
+  type Moments,
+} from './fenced-cache.ts'
 import { Flights } from './flights.ts'
-import { asSomebody, currentReader, noteRead } from './reader.ts'
+import { asSomebody, currentReader, noteKept, noteRead } from './reader.ts'
 import { defineScript } from './redis.ts'
 import type { Restaurants, RestaurantWrite } from './restaurants.ts'
 
@@ -103,7 +110,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
   const compressions = new Flights<Buffer>()
 
   function lookUp(id: string, encoding: Encoding): Asked {
-    return entries.lookUp(id, ...new Set<Encoding>(['identity', encoding]))
+    return encoding === 'identity' ? entries.lookUp(id, 'identity') : entries.lookUp(id, 'identity', encoding)
   }
 
   /** Nobody puts a fence up for a restaurant that is new: that it is missing is not told to who has written since. */
@@ -164,9 +171,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
       const entry = await asked
       if (entry && isUsable(entry)) {
         observer?.looked('hit')
-        noteRead('cache')
-        // A later read must not show less than this one may have shown.
-        reader?.sawKept(entry.meta.to)
+        noteKept(entry.meta.to)
         return entry
       }
       observer?.looked('miss')
@@ -204,10 +209,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
 
   return {
     ask(id, encoding) {
-      const asked = lookUp(id, encoding)
-      // Whoever is refused never comes to look at it.
-      asked.catch(() => {})
-      return asked
+      return aheadOfUse(lookUp(id, encoding))
     },
     async find(id, encoding, asked = lookUp(id, encoding)) {
       const entry = await findEntry(id, encoding, asked)
@@ -222,8 +224,7 @@ export function createRestaurantCache(options: RestaurantCacheOptions): Restaura
       const body = entry && isUsable(entry) ? entry.bodies.identity : undefined
       observer?.looked(body ? 'hit' : 'miss')
       if (!entry || !body) return restaurants.find(id, 'latest')
-      noteRead('cache')
-      currentReader()?.sawKept(entry.meta.to)
+      noteKept(entry.meta.to)
       return JSON.parse(body.toString()) as OrderedFrom
     },
     restaurants: {

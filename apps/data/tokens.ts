@@ -2,10 +2,10 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Redis, Result } from 'ioredis'
 import { DomainError } from '../domain/errors.ts'
 import { beginning, formatTime, parseSigned, parseTime, serializeSigned } from './cluster-time.ts'
-import { createFloor } from './floor.ts'
+import type { Floor } from './floor.ts'
 import type { Mongo } from './mongo.ts'
 import { type CausalToken, mergeTokens, type Reader } from './reader.ts'
-import { defineScript, type RedisRun } from './redis.ts'
+import { defineScript } from './redis.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -37,12 +37,11 @@ const tokenKey = (userId: string) => `causal:{${userId}}`
 
 export function createTokens(
   redis: Redis,
-  run: RedisRun,
-  { members, epoch }: Pick<Mongo, 'members' | 'epoch'>,
+  /** The least that anybody is shown whose token Redis may have lost. */
+  floor: Floor,
+  { epoch }: Pick<Mongo, 'epoch'>,
 ): Tokens {
   defineScript(redis, 'saveToken', 'save-token', 1)
-  // The least that anybody is shown whose token it may have lost.
-  const floor = createFloor(run, members)
 
   // Ready comes before any request can ask this client for a token.
   const following = new Map<string, CausalToken>()

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { beforeAll, beforeEach, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { beginning, compare } from '../../apps/data/cluster-time.ts'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { newId } from '../../apps/data/ids.ts'
@@ -7,13 +7,13 @@ import { createListCache } from '../../apps/data/list-cache.ts'
 import { Reader, readAs } from '../../apps/data/reader.ts'
 import { createRestaurants } from '../../apps/data/restaurants.ts'
 import { details } from '../support/api.ts'
-import { benchForFile } from '../support/commands.ts'
+import { benchForFile, lookupsForFile } from '../support/commands.ts'
 import { waitFor } from '../support/servers.ts'
 
 const bench = benchForFile()
 const render = (slice: object) => JSON.stringify(slice)
 const stores = () => createRestaurants(bench.mongo.connection, bench.consistency)
-const seen: string[] = []
+const { seen, observer } = lookupsForFile()
 
 function createCache(consistency = bench.consistency) {
   const restaurants = createRestaurants(bench.mongo.connection, consistency)
@@ -21,7 +21,7 @@ function createCache(consistency = bench.consistency) {
     restaurants,
     consistency,
     render,
-    observer: { looked: (outcome) => seen.push(outcome) },
+    observer,
   })
 }
 
@@ -44,9 +44,6 @@ beforeAll(async () => {
       .secondaries()
       .every(({ committed }) => compare(committed, author.token?.write ?? beginning) >= 0),
   )
-})
-beforeEach(() => {
-  seen.length = 0
 })
 
 test('the first page of a list is read once for all who ask within a moment', async () => {

@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { beginning, compare } from '../../apps/data/cluster-time.ts'
 import { createConsistency } from '../../apps/data/consistency.ts'
 import { newId } from '../../apps/data/ids.ts'
@@ -9,16 +9,13 @@ import { watchRun } from '../../apps/data/redis.ts'
 import { createTokens, type Tokens } from '../../apps/data/tokens.ts'
 import type { Order } from '../../apps/domain/order.ts'
 import { openRedis, type RedisBench, redisForFile } from '../support/api.ts'
-import { benchForFile, floorForFile } from '../support/commands.ts'
+import { benchForFile, floorForFile, lookupsForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
 const shared = redisForFile()
 const known = floorForFile(bench, shared)
 
-const seen: string[] = []
-beforeEach(() => {
-  seen.length = 0
-})
+const { seen, observer } = lookupsForFile()
 
 // One for each connection, as in a replica.
 const tokens = new Map<RedisBench['redis'], Tokens>()
@@ -28,7 +25,7 @@ function createCache(
   consistency = bench.consistency,
   list = (items: Order[]) => JSON.stringify({ items }),
 ) {
-  tokens.set(redis, tokens.get(redis) ?? createTokens(redis, run, bench.mongo))
+  tokens.set(redis, tokens.get(redis) ?? createTokens(redis, known.floor, bench.mongo))
   return createOrderListCache({
     redis,
     run,
@@ -41,7 +38,7 @@ function createCache(
       [listField]: list(items),
       ...Object.fromEntries(items.map((order) => [order.id, JSON.stringify(order)])),
     }),
-    observer: { looked: (outcome) => seen.push(outcome) },
+    observer,
   })
 }
 

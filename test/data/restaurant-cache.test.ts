@@ -1,5 +1,5 @@
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
-import { beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { newId } from '../../apps/data/ids.ts'
 import { Reader, readAs } from '../../apps/data/reader.ts'
 import { watchRun } from '../../apps/data/redis.ts'
@@ -7,16 +7,13 @@ import { createRestaurantCache, type Encoding, etagOf, type RestaurantCache } fr
 import { createRestaurants } from '../../apps/data/restaurants.ts'
 import type { Restaurant } from '../../apps/domain/restaurant.ts'
 import { details, menu, openRedis, redisForFile } from '../support/api.ts'
-import { benchForFile, floorForFile } from '../support/commands.ts'
+import { benchForFile, floorForFile, lookupsForFile } from '../support/commands.ts'
 
 const bench = benchForFile()
 const shared = redisForFile()
 const known = floorForFile(bench, shared)
 
-const seen: string[] = []
-beforeEach(() => {
-  seen.length = 0
-})
+const { seen, observer } = lookupsForFile()
 
 const render = (restaurant: Restaurant) => JSON.stringify(restaurant)
 
@@ -28,7 +25,7 @@ function createCache({ redis, run } = shared): RestaurantCache {
     restaurants: createRestaurants(bench.mongo.connection, bench.consistency),
     consistency: bench.consistency,
     render,
-    observer: { looked: (outcome) => seen.push(outcome) },
+    observer,
   })
 }
 

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { createFloor } from '../../apps/data/floor.ts'
 import { newId, newPublicId } from '../../apps/data/ids.ts'
 import { connectRedis, redisReady, watchRun } from '../../apps/data/redis.ts'
 import { createSessions, maxSessionsPerUser, newSid, type SessionContent } from '../../apps/data/sessions.ts'
@@ -15,12 +16,15 @@ const someUser = () => newId().toHexString()
 
 let tokens: Tokens
 beforeAll(() => {
-  tokens = createTokens(shared.redis, shared.run, bench.mongo)
+  tokens = createTokens(shared.redis, createFloor(shared.run, bench.mongo.members), bench.mongo)
 })
 
 /** The store behind callbacks, as @fastify/session calls it. */
 function createStore(ttlSeconds = day, client = shared.redis, onError = (_error: unknown) => {}) {
-  const own = client === shared.redis ? tokens : createTokens(client, watchRun(client), bench.mongo)
+  const own =
+    client === shared.redis
+      ? tokens
+      : createTokens(client, createFloor(watchRun(client), bench.mongo.members), bench.mongo)
   const sessions = createSessions(client, own, ttlSeconds, onError)
   const { store } = sessions
   const call = <T>(run: (callback: (error: unknown, result?: T) => void) => unknown) =>

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createFloor } from '../../apps/data/floor.ts'
 import { newId } from '../../apps/data/ids.ts'
 import { Reader } from '../../apps/data/reader.ts'
 import { watchRun } from '../../apps/data/redis.ts'
@@ -18,7 +19,7 @@ afterAll(() => redis.disconnect())
 describe('a token that cannot be stored, since Redis is away', () => {
   async function cutOff() {
     const client = await openRedis()
-    const tokens = createTokens(client, watchRun(client), bench.mongo)
+    const tokens = createTokens(client, createFloor(watchRun(client), bench.mongo.members), bench.mongo)
     const reader = new Reader()
     reader.userId = newId().toHexString()
     reader.saw(bench.mongo.epoch, { seconds: 7, counter: 8 }, undefined)

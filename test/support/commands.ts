@@ -2,6 +2,7 @@ import type mongoose from 'mongoose'
 import { afterAll, beforeAll, beforeEach, inject } from 'vitest'
 import { compare } from '../../apps/data/cluster-time.ts'
 import { type Consistency, createConsistency } from '../../apps/data/consistency.ts'
+import type { CacheObserver } from '../../apps/data/fenced-cache.ts'
 import { createFloor, type Floor } from '../../apps/data/floor.ts'
 import { createIndexes } from '../../apps/data/indexes.ts'
 import { connectMongo, type Mongo } from '../../apps/data/mongo.ts'
@@ -76,6 +77,15 @@ export function floorForFile(bench: StoreBench, redis: RedisBench): { readonly f
       return floor
     },
   }
+}
+
+/** What caches have told of their look-ups since the test began, in order. */
+export function lookupsForFile(): { seen: string[]; observer: CacheObserver } {
+  const seen: string[] = []
+  beforeEach(() => {
+    seen.length = 0
+  })
+  return { seen, observer: { looked: (outcome) => seen.push(outcome) } }
 }
 
 /** Both secondaries are there and show what was just written. */
